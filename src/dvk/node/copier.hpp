@@ -1,0 +1,76 @@
+// Copies between the memories of two endpoints, ordered by either of them or by a third.
+//
+// The orderer's node finds out where both sides are. The source's node reads piece by piece and sends to
+// the target's node on the bulk lane as far as that has room; the target's node writes and reports the end
+// to the orderer's node. Grants are checked before every piece by the node that hosts the memory.
+#pragma once
+
+#include <map>
+
+#include "dvk/node/local_table.hpp"
+#include "dvk/node/output.hpp"
+#include "dvk/node/router.hpp"
+
+namespace dvk::node {
+
+class Copier {
+ public:
+  Copier(NodeId self, Output& output, LocalTable& locals, Router& router);
+
+  // An order from a local endpoint; answered by a copy_result packet with the same token. Errors:
+  // not_ready (no open conversation with a side: ask for its route first), grant_denied, grant_revoked,
+  // bad_address, peer_died, unreachable, invalid_argument.
+  void on_order(const LocalEndpoint& orderer, std::uint64_t token, const wire::CopyOrder& order);
+  void on_local_end(Handle handle);
+
+  void on_start(NodeId from, const wire::CopyStart& start);
+  void on_data(NodeId from, const wire::CopyDataHead& head, BytesView data);
+  void on_end(NodeId from, const wire::CopyEnd& end);
+  // What was under way with the node is lost.
+  void on_node_broken(NodeId node, Errc reason);
+
+  // Moves a bounded number of pieces; true: more can be moved at once.
+  bool work();
+
+  static constexpr std::size_t piece_bytes = 128 * 1024;
+  static constexpr unsigned pieces_per_work = 8;
+  static constexpr unsigned copies_max = 1024;  // under way per orderer; more are queue_full
+
+ private:
+  using Key = std::pair<NodeId, std::uint64_t>;  // orderer's node and its copy number
+  struct Order {
+    Handle orderer{};
+    std::uint64_t token = 0;
+    NodeId source_node{}, target_node{};
+  };
+  struct Source {
+    wire::CopyStart start;
+    Handle owner{};
+    std::uint64_t position = 0;
+  };
+  struct Target {
+    wire::CopyStart start;
+    NodeId source_node{};
+    Handle owner{};
+    std::uint64_t position = 0;
+  };
+
+  void begin_source(const wire::CopyStart& start);
+  bool move_piece(const Key& key, Source& source);
+  Result<void> copy_here(Source& source, std::size_t bytes);
+  void finish(const Key& key, Errc error);
+  void finish_order(std::uint64_t copy, Errc error);
+
+  NodeId self_;
+  Output& output_;
+  LocalTable& locals_;
+  Router& router_;
+  std::map<std::uint64_t, Order> orders_;
+  std::map<Handle, unsigned> orders_of_;
+  std::map<Key, Source> sources_;
+  std::map<Key, Target> targets_;
+  Key last_worked_{};  // round robin over sources_
+  std::uint64_t next_copy_ = 1;
+};
+
+}  // namespace dvk::node

@@ -1,0 +1,115 @@
+// Names and places. Every node runs the agent; the node the view determines is also the authority.
+//
+// The authority stores nothing: after a change of view every agent reports its entries, and until all
+// members have (or their link is down) requests are answered not_ready and asked again. Law: at most one
+// live endpoint holds a name; an id once given to a name stays that name's id while the authority
+// remembers.
+#pragma once
+
+#include <map>
+#include <optional>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "dvk/node/local_table.hpp"
+#include "dvk/node/output.hpp"
+#include "dvk/node/view.hpp"
+
+namespace dvk::node {
+
+// Who asked gets the answer here, with the ticket given. Tickets are the asker's own numbers.
+class DirectoryUpper {
+ public:
+  // error 0: registered; `id` is the id the endpoint shall have.
+  virtual void registered(std::uint64_t ticket, Errc error, EndpointId id) = 0;
+  virtual void found(std::uint64_t ticket, Errc error, const Address& address, NodeId node) = 0;
+  virtual void promote(const Address& backup, EndpointId id, const std::string& name) = 0;
+
+ protected:
+  ~DirectoryUpper() = default;
+};
+
+class Directory {
+ public:
+  Directory(NodeId self, Output& output, DirectoryUpper& upper, LocalTable& locals);
+
+  // --- Agent ---
+  // Errors reported: name_in_use; unreachable when no authority answered for request_timeout.
+  void register_endpoint(std::uint64_t ticket, const wire::DirectoryEntry& entry, TimePoint now);
+  void unregister(const Address& address, TimePoint now);
+  // unknown_endpoint if nobody holds the name, or if the endpoint is not known.
+  void lookup(std::uint64_t ticket, ContainerId container, const std::string& name, TimePoint now);
+  void locate(std::uint64_t ticket, const Address& address, TimePoint now);
+  // The asker is gone.
+  void forget(std::uint64_t ticket);
+
+  // --- From outside ---
+  void on_register(NodeId from, const wire::Register& message);
+  void on_unregister(NodeId from, const wire::Unregister& message);
+  void on_lookup(NodeId from, const wire::Lookup& message);
+  void on_locate(NodeId from, const wire::Locate& message);
+  void on_report(NodeId from, const wire::Report& message);
+  void on_promote(const wire::Promote& message);
+  void on_registered(const wire::Registered& message, TimePoint now);
+  void on_lookup_result(const wire::LookupResult& message, TimePoint now);
+  void install_view(const View& view, TimePoint now);
+  void on_link_up(NodeId node, bool has_restarted, TimePoint now);
+  void on_link_down(NodeId node);
+  void on_node_lost(NodeId node);
+  void on_tick(TimePoint now);
+  TimePoint next_deadline() const;
+
+  static constexpr Duration request_timeout = std::chrono::seconds(5);
+  static constexpr Duration retry_after = std::chrono::milliseconds(50);
+  static constexpr Duration repeat_after = std::chrono::seconds(1);
+
+ private:
+  struct Pending {
+    std::uint64_t ticket = 0;
+    wire::NodeMessage message;
+    TimePoint give_up_at{}, send_at{};
+  };
+  struct Entry {
+    wire::DirectoryEntry entry;
+    NodeId node{};
+  };
+  using Name = std::pair<ContainerId, std::string>;
+
+  // Agent
+  void ask(std::uint64_t ticket, wire::NodeMessage message, TimePoint now);
+  void transmit(Pending& pending, TimePoint now);
+  void fail(const Pending& pending, Errc error);
+  void send_report();
+  // Authority
+  bool is_authority() const { return view_.directory_authority() == self_; }
+  bool is_ready(std::uint64_t view) const {
+    return is_authority() && view == view_.number && unreported_.empty();
+  }
+  Errc enter(NodeId from, const wire::DirectoryEntry& entry, EndpointId& id);
+  void remove(const Address& address);
+  void remove_node(NodeId node);
+  void promote_backup(const Name& name);
+  void promote_orphans();
+  void send(NodeId node, const wire::NodeMessage& message);
+
+  NodeId self_;
+  Output& output_;
+  DirectoryUpper& upper_;
+  LocalTable& locals_;
+  View view_;
+  std::set<NodeId> down_;  // links given up
+  TimePoint now_{};        // for answers that come from this very node
+
+  std::map<std::uint64_t, Pending> pending_;  // by request number
+  std::uint64_t next_request_ = 1;
+
+  std::set<NodeId> unreported_;  // members whose report is still missing
+  std::map<Address, Entry> entries_;
+  std::map<Name, Address> holders_;
+  std::map<Name, std::vector<Address>> backups_;
+  std::map<Name, Address> promoting_;
+  Memory<Name, EndpointId> past_ids_;
+};
+
+}  // namespace dvk::node

@@ -1,0 +1,75 @@
+// What the pure core of a daemon can do to the world. Implemented by dvsd and by the simulator.
+//
+// None of these may call back into the core before it has returned.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include <dvs/ids.hpp>
+
+#include "base/bytes.hpp"
+#include "dvk/wire/attach_message.hpp"
+#include "dvk/wire/node_message.hpp"
+#include "dvk/wire/packet.hpp"
+
+namespace dvk::node {
+
+using dvs::Address;
+using dvs::Bytes;
+using dvs::BytesView;
+using dvs::ContainerId;
+using dvs::Duration;
+using dvs::EndpointId;
+using dvs::Errc;
+using dvs::Incarnation;
+using dvs::NodeId;
+using dvs::Result;
+using dvs::TimePoint;
+using wire::PacketHeader;
+
+// One attached process connection (one endpoint). Given by the outside, never reused.
+enum class Handle : std::uint64_t {};
+
+class Output {
+ public:
+  // --- Towards processes ---
+  // `state` only with Welcome of an adopted endpoint: its moved state.
+  virtual void to_process(Handle handle, const wire::ToProcess& message, BytesView state = {}) = 0;
+  // Puts a packet into the process's ring. False: no room; the packet is dropped, its sender repeats it.
+  // A copy_result is never dropped: it waits for room (copies_max of them at most).
+  virtual bool to_ring(Handle handle, const PacketHeader& header, BytesView payload) = 0;
+  // Joins two local endpoints by a pair of rings and tells both (RouteKind::ring).
+  virtual void open_ring(Handle first, Handle second, bool is_trusted) = 0;
+
+  // --- Towards nodes; both in order on the message lane ---
+  virtual void to_node(NodeId node, const wire::NodeMessage& message) = 0;
+  // False: no room; the packet is dropped, its sender repeats it.
+  virtual bool packet_to_node(NodeId node, const PacketHeader& header, BytesView payload) = 0;
+
+  // --- Copies: bulk lane and memory ---
+  virtual bool has_bulk_room(NodeId node) = 0;
+  virtual void copy_start_to_node(NodeId node, const wire::CopyStart& start) = 0;  // bulk lane
+  // Reads `bytes` of the endpoint's memory and sends them behind `head` on the bulk lane, without
+  // another copy in between. Errors as read_memory.
+  virtual Result<void> copy_data_to_node(NodeId node, const wire::CopyDataHead& head, Handle owner,
+                                         const Address& orderer, const wire::CopySide& side,
+                                         std::uint64_t position, std::size_t bytes) = 0;
+  // Reads or writes `owner`'s memory at side.offset + position, if the grant allows `orderer` to. Errors:
+  // grant_denied, grant_revoked, bad_address, peer_died.
+  virtual Result<void> read_memory(Handle owner, const Address& orderer, const wire::CopySide& side,
+                                   std::uint64_t position, std::span<std::byte> into) = 0;
+  virtual Result<void> write_memory(Handle owner, const Address& orderer, const wire::CopySide& side,
+                                    std::uint64_t position, BytesView from) = 0;
+
+  // --- Identity ---
+  // A number never given before on this node, not even by an earlier daemon. Fits serial_bits.
+  virtual std::uint64_t fresh_serial() = 0;
+  // Whether this node has ever given this number.
+  virtual bool was_given(std::uint64_t serial) = 0;
+
+ protected:
+  ~Output() = default;
+};
+
+}  // namespace dvk::node
