@@ -11,6 +11,8 @@
 #include <string>
 #include <string_view>
 
+#include <dvs/export.hpp>
+
 namespace dvs {
 
 enum class Errc : std::uint16_t {
@@ -46,10 +48,10 @@ enum class Errc : std::uint16_t {
 
 enum class ErrorClass : std::uint8_t { refused, retry, outcome_unknown, fatal };
 
-ErrorClass class_of(Errc code) noexcept;
+DVS_EXPORT ErrorClass class_of(Errc code) noexcept;
 // The code's name as written above, e.g. "peer_died".
-std::string_view name_of(Errc code) noexcept;
-std::string_view name_of(ErrorClass error_class) noexcept;
+DVS_EXPORT std::string_view name_of(Errc code) noexcept;
+DVS_EXPORT std::string_view name_of(ErrorClass error_class) noexcept;
 
 // What happened, to what. `os_errno` is 0 unless an operating system call failed.
 struct Error {
@@ -61,6 +63,6 @@ struct Error {
 };
 
 // "peer_died (outcome unknown): endpoint 1.7 ended", for people.
-std::string to_string(const Error& error);
+DVS_EXPORT std::string to_string(const Error& error);
 
 }  // namespace dvs

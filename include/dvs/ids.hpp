@@ -5,6 +5,9 @@
 #include <cstdint>
 #include <functional>
 #include <string>
+#include <type_traits>
+
+#include <dvs/export.hpp>
 
 namespace dvs {
 
@@ -41,7 +44,7 @@ struct Address {
 };
 
 // "c1:2.17#2.18": container, birth node and serial of the id, birth node and serial of the life.
-std::string to_string(const Address& address);
+DVS_EXPORT std::string to_string(const Address& address);
 
 }  // namespace dvs
 

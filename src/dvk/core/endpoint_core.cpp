@@ -118,6 +118,14 @@ Result<void> EndpointCore::notify(const Address& peer, std::uint64_t bits, TimeP
   return {};
 }
 
+Result<void> EndpointCore::find_route(const Address& peer) {
+  DVS_TRY(Conversation* to, open(peer));
+  if (to->path() != PathKind::none || to->is_route_wanted) return {};
+  to->is_route_wanted = true;
+  carrier_.want_route(peer);
+  return {};
+}
+
 void EndpointCore::watch(const Address& peer, TimePoint now) {
   const auto to = open(peer);
   if (!to) {
@@ -125,10 +133,7 @@ void EndpointCore::watch(const Address& peer, TimePoint now) {
     return;
   }
   (*to)->is_watched = true;
-  if ((*to)->path() == PathKind::none && !(*to)->is_route_wanted && !is_frozen_) {
-    (*to)->is_route_wanted = true;
-    carrier_.want_route(peer);
-  }
+  (void)find_route(peer);
   flush(**to, now);
 }
 
@@ -397,6 +402,7 @@ void EndpointCore::begin_new_life(const Address& self, TimePoint now) {
     conversations_.erase(peer);
   }
   self_ = self;
+  mailbox_.push_back({.kind = Incoming::Kind::promoted, .from = self});
 }
 
 }  // namespace dvk::core

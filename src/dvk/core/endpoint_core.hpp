@@ -24,6 +24,7 @@ struct Incoming {
     request,   // `call` is what `reply` needs
     notify,    // `bits` of one sender, all that came since the last was taken
     peer_end,  // a watched peer ended, or messages to a peer were lost: `reason`, `lost`
+    promoted,  // this backup has begun the primary's next life
   };
   Kind kind{};
   Address from{};
@@ -52,6 +53,8 @@ class EndpointCore {
   // Answers a request; a caller that is gone or no longer waits is not an error.
   Result<void> reply(const Address& peer, std::uint64_t call, Bytes payload, TimePoint now);
   Result<void> notify(const Address& peer, std::uint64_t bits, TimePoint now);
+  // Asks for a way to the peer, with nothing to send yet; see route_state.
+  Result<void> find_route(const Address& peer);
   // Delivers a peer_end when the peer ends or becomes unreachable.
   void watch(const Address& peer, TimePoint now);
   // Everything sent to the peer has been taken by its library.

@@ -1,4 +1,5 @@
-// The member's side of the group, and what all sides share; the leader's is in group_core_leader.cpp.
+// The member's side of the group, and what all sides share; the leader's is in
+// group_core_leader.cpp.
 #include "dvk/core/group_core.hpp"
 
 #include <algorithm>
@@ -31,9 +32,12 @@ std::unexpected<dvs::Error> violation(const Address& from, const std::string& wh
 GroupCore::GroupCore(const Address& self, GroupOutput& output, const GroupSettings& settings)
     : self_(self), output_(output), settings_(settings) {}
 
-bool GroupCore::is_direct() const { return view_.members.size() <= direct_members_max; }
+bool GroupCore::is_direct() const {
+  return view_.members.size() <= direct_members_max;
+}
 
-// --- Views -----------------------------------------------------------------------------------------
+// --- Views
+// -----------------------------------------------------------------------------------------
 
 Result<void> GroupCore::check_view(const GroupView& view) const {
   if (view.number == 0 || view.number >= wire::group_number_max) {
@@ -109,7 +113,8 @@ void GroupCore::keep_early(const Address& from, const wire::GroupReport& report)
   }
 }
 
-// --- Input -----------------------------------------------------------------------------------------
+// --- Input
+// -----------------------------------------------------------------------------------------
 
 Result<std::uint64_t> GroupCore::multicast(dvs::BytesView payload) {
   if (is_evicted_) return dvs::fail(Errc::not_permitted, "evicted from the group");
@@ -136,7 +141,8 @@ Result<void> GroupCore::on_message(const Address& from, dvs::BytesView bytes) {
     }
     return on_other_view(from, message);
   }
-  if (found == peers_.end()) return violation(from, "is not in view " + std::to_string(view_.number));
+  if (found == peers_.end())
+    return violation(from, "is not in view " + std::to_string(view_.number));
   return std::visit([&](auto& body) { return take(from, found->second, body); }, message);
 }
 
@@ -223,7 +229,8 @@ void GroupCore::repeat(const Address& member, Peer& peer) {
   }
 }
 
-// --- History ---------------------------------------------------------------------------------------
+// --- History
+// ---------------------------------------------------------------------------------------
 
 // Whether the entries follow on what is here; if not, they are to be ignored.
 Result<bool> GroupCore::begin_history(const wire::GroupOrdered& ordered) {
@@ -237,7 +244,7 @@ Result<bool> GroupCore::begin_history(const wire::GroupOrdered& ordered) {
   }
   if (!ordered.is_start) return false;
   const GroupEntry& entry = ordered.entries.front();
-  if (entry.kind != GroupEntryKind::view || !matches_view(entry)) {
+  if (entry.kind != GroupEntryKind::view || !matches_view(entry) || !knows_own_numbers(entry)) {
     return violation(leader(), "starts this member with another view");
   }
   log_.start_at(ordered.first - 1);
@@ -246,8 +253,15 @@ Result<bool> GroupCore::begin_history(const wire::GroupOrdered& ordered) {
 }
 
 bool GroupCore::matches_view(const GroupEntry& entry) const {
-  return entry.number == view_.number && std::ranges::equal(entry.members, view_.members, {},
-                                                            &wire::GroupMember::address);
+  return entry.number == view_.number &&
+         std::ranges::equal(entry.members, view_.members, {}, &wire::GroupMember::address);
+}
+
+// Whether the count of this member's messages that a view entry gives agrees with own_.
+bool GroupCore::knows_own_numbers(const GroupEntry& entry) const {
+  const auto found = std::ranges::find(entry.members, self_, &wire::GroupMember::address);
+  const std::uint64_t next = own_.empty() ? last_number_ + 1 : own_.front().number;
+  return found == entry.members.end() || found->ordered + 1 == next;
 }
 
 Result<void> GroupCore::append_all(std::uint64_t first, std::vector<GroupEntry>& entries) {
@@ -260,15 +274,25 @@ Result<void> GroupCore::append_all(std::uint64_t first, std::vector<GroupEntry>&
   return {};
 }
 
-Result<void> GroupCore::append(GroupEntry entry) {
-  if (entry.kind == GroupEntryKind::view) {
-    if (entry.number > view_.number || (entry.number == view_.number && !matches_view(entry))) {
-      return violation(leader(), "view entry differs from the installed view");
-    }
-    DVS_CHECK(log_.append(std::move(entry)));
-    if (has_history_ && !log_.had_member(self_)) evict();
-    return {};
+Result<void> GroupCore::append_view(GroupEntry entry) {
+  if (entry.number > view_.number || (entry.number == view_.number && !matches_view(entry))) {
+    return violation(leader(), "view entry differs from the installed view");
   }
+  if (!knows_own_numbers(entry)) return violation(leader(), "miscounts an own message");
+  for (const auto& member : entry.members) {
+    // One that joins needs nothing of what was before, which is as good as holding it.
+    const auto peer = peers_.find(member.address);
+    if (member.is_joining && entry.number == view_.number && peer != peers_.end()) {
+      peer->second.acknowledged = std::max(peer->second.acknowledged, log_.held());
+    }
+  }
+  DVS_CHECK(log_.append(std::move(entry)));
+  if (has_history_ && !log_.had_member(self_)) evict();
+  return {};
+}
+
+Result<void> GroupCore::append(GroupEntry entry) {
+  if (entry.kind == GroupEntryKind::view) return append_view(std::move(entry));
   if (entry.sender != self_) {
     if (entry.kind == GroupEntryKind::own) return violation(leader(), "withholds a payload");
     return log_.append(std::move(entry));
@@ -323,7 +347,8 @@ std::optional<GroupDelivery> GroupCore::next_delivery() {
   return std::nullopt;
 }
 
-// --- Output ----------------------------------------------------------------------------------------
+// --- Output
+// ----------------------------------------------------------------------------------------
 
 void GroupCore::end_turn() {
   if (is_evicted_ || view_.number == 0) return;

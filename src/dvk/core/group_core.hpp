@@ -1,24 +1,25 @@
 // Totally ordered groups with agreed views: the state machine of one member.
 //
-// All members deliver one history: messages and views at positions 1, 2, 3, ... A member delivers an
-// entry only when every member of the view holds it, so what any member delivered outlives each of
-// them. docs/handbook/groups.md says what is guaranteed and what it costs.
+// All members deliver one history: messages and views at positions 1, 2, 3, ... A member delivers
+// an entry only when every member of the view holds it, so what any member delivered outlives each
+// of them. docs/handbook/groups.md says what is guaranteed and what it costs.
 //
 // Within a view the first member is the *leader*: the others submit their messages to it, it gives
-// each a position and sends it to all, they acknowledge, and it tells them how far the history is stable.
-// In views of at most direct_members_max members everybody acknowledges to everybody instead, which
-// then costs no more messages and saves a hop.
+// each a position and sends it to all, they acknowledge, and it tells them how far the history is
+// stable. In views of at most direct_members_max members everybody acknowledges to everybody
+// instead, which then costs no more messages and saves a hop.
 //
-// A new view is entered in three steps. Each member stops taking anything of earlier views and reports
-// to the new leader how far its history goes. Histories of members never contradict each other, one is
-// the beginning of the other, because a member enters every view it is in with a report; so the leader
-// fetches what it lacks from the member that holds most, appends the view entry, and sends each member
-// what follows after its own end. With the view entry a member has entered the view. Joining members
-// get the view entry as their first, and only when all members that have the history hold it too:
-// otherwise a joining member could know of a view whose past died with its leader.
+// A new view is entered in three steps. Each member stops taking anything of earlier views and
+// reports to the new leader how far its history goes. Histories of members never contradict each
+// other, one is the beginning of the other, because a member enters every view it is in with a
+// report; so the leader fetches what it lacks from the member that holds most, appends the view
+// entry, and sends each member what follows after its own end. With the view entry a member has
+// entered the view. Joining members get the view entry as their first, and only when all members
+// that have the history hold it too: otherwise a joining member could know of a view whose past
+// died with its leader.
 //
-// Invariants: the log only grows while this member has a history; own_ holds exactly the own messages
-// that are not in the log, in order; all output happens in end_turn().
+// Invariants: the log only grows while this member has a history; own_ holds exactly the own
+// messages that are not in the log, in order; all output happens in end_turn().
 //
 // Not thread-safe; nothing blocks; no I/O, no clock.
 #pragma once
@@ -73,8 +74,8 @@ struct GroupMessageDelivery {
   std::uint64_t position = 0;  // in the history, shared with views
   dvs::Bytes payload;
 };
-// From here on the view holds. A member in `joined` begins with this delivery: it needs the state as of
-// this position, which a member that has it can send, say, by multicast.
+// From here on the view holds. A member in `joined` begins with this delivery: it needs the state
+// as of this position, which a member that has it can send, say, by multicast.
 struct GroupViewDelivery {
   std::uint64_t number = 0;
   std::uint64_t position = 0;
@@ -88,15 +89,15 @@ class GroupCore {
   // `output` must outlive the core.
   GroupCore(const dvs::Address& self, GroupOutput& output, const GroupSettings& settings = {});
 
-  // The next view. Views may be skipped; one that is not newer than the last is ignored. A view without
-  // this member evicts it for good. Errors: invalid_argument (no members, too many, a doubled one,
-  // number 0 or out of range).
+  // The next view. Views may be skipped; one that is not newer than the last is ignored. A view
+  // without this member evicts it for good. Errors: invalid_argument (no members, too many, a
+  // doubled one, number 0 or out of range).
   dvs::Result<void> install(const GroupView& view);
 
-  // Takes `payload` (at most 60 KiB) for delivery to all, and returns its number. Possible at any time,
-  // also before the first view and between views. The number is delivered here, too, unless this
-  // member dies or is evicted, when its last messages may or may not reach the others.
-  // Errors: message_too_large; queue_full (later again); not_permitted (evicted).
+  // Takes `payload` (at most 60 KiB) for delivery to all, and returns its number. Possible at any
+  // time, also before the first view and between views. The number is delivered here, too, unless
+  // this member dies or is evicted, when its last messages may or may not reach the others. Errors:
+  // message_too_large; queue_full (later again); not_permitted (evicted).
   dvs::Result<std::uint64_t> multicast(dvs::BytesView payload);
 
   // A message from `from`, an endpoint that the owner lets take part in the group.
@@ -104,12 +105,12 @@ class GroupCore {
   // next view; the core stays usable.
   dvs::Result<void> on_message(const dvs::Address& from, dvs::BytesView message);
 
-  // The conversation with `member` broke and begins anew; what was under way in either direction may be
-  // lost. Enough if one of the two members is told.
+  // The conversation with `member` broke and begins anew; what was under way in either direction
+  // may be lost. Enough if one of the two members is told.
   void on_peer_broken(const dvs::Address& member);
 
-  // Sends what the calls since the last end_turn() made necessary. Call it when all input at hand has
-  // been taken and deliveries have been fetched: what came together is answered together.
+  // Sends what the calls since the last end_turn() made necessary. Call it when all input at hand
+  // has been taken and deliveries have been fetched: what came together is answered together.
   void end_turn();
 
   // The next entry of the history, in order, once; nothing if none is stable.
@@ -121,7 +122,9 @@ class GroupCore {
   // The last view installed, number 0 before the first.
   const GroupView& view() const { return view_; }
   // Own messages not delivered here yet.
-  std::size_t outstanding() const { return static_cast<std::size_t>(last_number_ - last_delivered_); }
+  std::size_t outstanding() const {
+    return static_cast<std::size_t>(last_number_ - last_delivered_);
+  }
   // Memory of the history retained here, about.
   std::size_t retained_bytes() const { return log_.bytes(); }
 
@@ -135,10 +138,10 @@ class GroupCore {
     // The rest is the leader's.
     std::optional<wire::GroupReport> report;
     bool is_joining = false;
-    bool is_started = false;          // may be sent the history from `sent` on
+    bool is_started = false;  // may be sent the history from `sent` on
     std::uint64_t sent = 0;
     std::uint64_t told_stable = 0;
-    std::uint64_t submitted = 0;      // its last number taken for ordering
+    std::uint64_t submitted = 0;  // its last number taken for ordering
   };
   struct Submitted {
     dvs::Address sender;
@@ -174,8 +177,10 @@ class GroupCore {
   dvs::Result<void> acknowledge(const dvs::Address& from, Peer& peer, std::uint64_t acknowledged);
 
   bool matches_view(const wire::GroupEntry& entry) const;
+  bool knows_own_numbers(const wire::GroupEntry& entry) const;
   dvs::Result<bool> begin_history(const wire::GroupOrdered& ordered);
   dvs::Result<void> append_all(std::uint64_t first, std::vector<wire::GroupEntry>& entries);
+  dvs::Result<void> append_view(wire::GroupEntry entry);
   dvs::Result<void> append(wire::GroupEntry entry);
   dvs::Result<void> raise_stable(std::uint64_t stable);
   void settle();
@@ -204,8 +209,9 @@ class GroupCore {
   bool is_evicted_ = false;
   bool has_history_ = false;  // the log is that of the group
   GroupLog log_;
-  std::uint64_t stable_ = 0;             // every member holds all entries up to here
-  std::uint64_t first_deliverable_ = 1;  // a leader that joins may hold entries before its own start
+  std::uint64_t stable_ = 0;  // every member holds all entries up to here
+  std::uint64_t first_deliverable_ =
+      1;  // a leader that joins may hold entries before its own start
 
   std::deque<Own> own_;
   std::uint64_t last_number_ = 0;     // of own messages, given
@@ -217,12 +223,13 @@ class GroupCore {
 
   // As member.
   bool has_reported_ = false;
-  std::uint64_t submitted_ = 0;    // own numbers up to this have been sent to the leader in this view
+  std::uint64_t submitted_ = 0;  // own numbers up to this have been sent to the leader in this view
   std::optional<Range> asked_for_;  // the leader's fetch
 
   // As leader.
-  std::optional<dvs::Address> holder_;  // the member with the longest history, once all have reported
-  std::uint64_t history_end_ = 0;       // where its history ends
+  std::optional<dvs::Address>
+      holder_;                     // the member with the longest history, once all have reported
+  std::uint64_t history_end_ = 0;  // where its history ends
   bool must_fetch_ = false;
   std::uint64_t entry_position_ = 0;  // of this view's entry
   std::deque<Submitted> submitted_to_us_;

@@ -22,7 +22,8 @@ std::unexpected<dvs::Error> violation(const Address& from, const std::string& wh
 
 }  // namespace
 
-// --- Entering a view -------------------------------------------------------------------------------
+// --- Entering a view
+// -------------------------------------------------------------------------------
 
 Result<void> GroupCore::take(const Address& from, Peer& peer, wire::GroupReport& report) {
   if (!is_leader()) return violation(from, "reports to a member that does not lead");
@@ -77,7 +78,8 @@ void GroupCore::choose_history() {
   must_fetch_ = log_.held() < history_end_;
 }
 
-// Whether the history that `member` reports is a beginning of ours, as it is if it was in all views.
+// Whether the history that `member` reports is a beginning of ours, as it is if it was in all
+// views.
 bool GroupCore::continues(const Address& member, const wire::GroupReport& report) const {
   return report.has_history && (log_.view() == 0 || log_.had_member(member));
 }
@@ -117,10 +119,12 @@ void GroupCore::decide() {
   settle();
 }
 
-// --- Ordering --------------------------------------------------------------------------------------
+// --- Ordering
+// --------------------------------------------------------------------------------------
 
 Result<void> GroupCore::take(const Address& from, Peer& peer, wire::GroupSubmit& submitted) {
-  if (!is_leader() || !is_in_view()) return violation(from, "submits to a member that does not lead");
+  if (!is_leader() || !is_in_view())
+    return violation(from, "submits to a member that does not lead");
   DVS_CHECK(acknowledge(from, peer, submitted.acknowledged));
   std::uint64_t number = submitted.first_number;
   for (dvs::Bytes& payload : submitted.payloads) {

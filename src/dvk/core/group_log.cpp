@@ -16,7 +16,8 @@ using wire::GroupEntryKind;
 namespace {
 
 std::size_t size_of(const GroupEntry& entry) {
-  return sizeof(GroupEntry) + entry.payload.size() + entry.members.size() * sizeof(wire::GroupMember);
+  return sizeof(GroupEntry) + entry.payload.size() +
+         entry.members.size() * sizeof(wire::GroupMember);
 }
 
 }  // namespace
@@ -27,7 +28,8 @@ void GroupLog::start_at(std::uint64_t base) {
 }
 
 std::uint64_t GroupLog::position_within(std::size_t window) const {
-  const auto end = std::ranges::upper_bound(entries_, base_bytes_ + window, {}, &Retained::end_bytes);
+  const auto end =
+      std::ranges::upper_bound(entries_, base_bytes_ + window, {}, &Retained::end_bytes);
   const auto count = static_cast<std::uint64_t>(end - entries_.begin());
   return base_ + (count == 0 && !entries_.empty() ? 1 : count);
 }
@@ -52,13 +54,15 @@ Result<void> GroupLog::note_message(const GroupEntry& entry) {
   const auto found = ordered_.find(entry.sender);
   if (found == ordered_.end()) {
     // Before the first view entry the log of a joining leader learns the senders as it goes.
-    if (view_ != 0) return dvs::fail(Errc::protocol_violation, "message of a sender outside the view");
+    if (view_ != 0)
+      return dvs::fail(Errc::protocol_violation, "message of a sender outside the view");
     ordered_.emplace(entry.sender, entry.number);
     return {};
   }
   if (entry.number != found->second + 1) {
     return dvs::fail(Errc::protocol_violation, "number " + std::to_string(entry.number) +
-                                                   " ordered after " + std::to_string(found->second));
+                                                   " ordered after " +
+                                                   std::to_string(found->second));
   }
   found->second = entry.number;
   return {};
@@ -66,8 +70,8 @@ Result<void> GroupLog::note_message(const GroupEntry& entry) {
 
 Result<void> GroupLog::note_view(const GroupEntry& entry) {
   if (entry.number <= view_) {
-    return dvs::fail(Errc::protocol_violation, "view " + std::to_string(entry.number) + " after view " +
-                                                   std::to_string(view_));
+    return dvs::fail(Errc::protocol_violation, "view " + std::to_string(entry.number) +
+                                                   " after view " + std::to_string(view_));
   }
   std::map<dvs::Address, std::uint64_t> last_numbers;
   for (const auto& member : entry.members) {

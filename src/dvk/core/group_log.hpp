@@ -1,7 +1,8 @@
 // The part of a group's history that one member retains.
 //
-// Invariants: the entries retained are those at the positions (base, held], without gaps; a sender's
-// numbers rise by one from entry to entry; entries are only added at the end and released at the front.
+// Invariants: the entries retained are those at the positions (base, held], without gaps; a
+// sender's numbers rise by one from entry to entry; entries are only added at the end and released
+// at the front.
 #pragma once
 
 #include <cstdint>
@@ -26,18 +27,19 @@ class GroupLog {
   std::uint64_t held() const { return base_ + entries_.size(); }
   // Memory that the retained entries take, about.
   std::size_t bytes() const { return static_cast<std::size_t>(end_bytes_ - base_bytes_); }
-  // The last position such that the entries (base, position] take at most `window` bytes; at least one
-  // entry if there is one.
+  // The last position such that the entries (base, position] take at most `window` bytes; at least
+  // one entry if there is one.
   std::uint64_t position_within(std::size_t window) const;
 
-  // The number and the members of the last view entry that was appended; 0 and none before the first.
+  // The number and the members of the last view entry that was appended; 0 and none before the
+  // first.
   std::uint64_t view() const { return view_; }
   bool had_member(const dvs::Address& member) const;
   // The last number of `sender` that has a position, `otherwise` if the log does not know.
   std::uint64_t ordered(const dvs::Address& sender, std::uint64_t otherwise = 0) const;
 
-  // protocol_violation: the entry cannot follow what is here; then nothing was appended, and the entry
-  // is left as it was.
+  // protocol_violation: the entry cannot follow what is here; then nothing was appended, and the
+  // entry is left as it was.
   dvs::Result<void> append(wire::GroupEntry&& entry);
   const wire::GroupEntry& at(std::uint64_t position) const;
   // Releases the entry at base + 1 and returns it. There must be one.

@@ -286,7 +286,7 @@ TEST(LinkCoreRandom, PerfectCarrier) {
 }
 
 TEST(LinkCoreRandom, LossDoublingAndReordering) {
-  EXPECT_EQ(run_seeds({.lost = 0.05, .doubled = 0.05, .delay_ms_max = 20}, 100, 60), 2U * 60);
+  EXPECT_EQ(run_seeds({.lost = 0.05, .doubled = 0.05, .delay_ms_max = 20}, 100, 20), 2U * 20);
 }
 
 TEST(LinkCoreRandom, BreaksWithinASession) {
@@ -300,7 +300,7 @@ TEST(LinkCoreRandom, EverythingAtOnceWithRestarts) {
                         .broken = 0.003,
                         .restarted = 0.001,
                         .outage_ms_max = 300};
-  EXPECT_GT(run_seeds(trouble, 300, 100), 4U * 100);
+  EXPECT_GT(run_seeds(trouble, 300, 40), 4U * 40);
 }
 
 TEST(LinkCoreRandom, OutagesLongEnoughToGiveUp) {

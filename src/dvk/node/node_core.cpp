@@ -11,7 +11,8 @@ NodeCore::NodeCore(NodeId self, Output& output, Policy policy)
       directory_(self, output, *this, locals_),
       router_(self, output, locals_, directory_, policy_),
       mover_(self, output, locals_, directory_, router_),
-      copier_(self, output, locals_, router_) {}
+      copier_(self, output, locals_, router_),
+      express_(output, locals_, router_) {}
 
 NodeCore::~NodeCore() = default;
 
@@ -188,6 +189,9 @@ void NodeCore::on_process_message(Handle handle, const wire::ToDaemon& message, 
     void operator()(const wire::AdoptReady&) {
       if (endpoint.state == LocalState::arriving) core.mover_.on_adopt_ready(endpoint);
     }
+    void operator()(const wire::ExpressQuery& query) {
+      core.express_.on_query(endpoint, query.peer);
+    }
     void operator()(const wire::BarrierQuery& query) {
       // Memory is touched only inside calls of this very object, so none is under way now.
       core.output_.to_process(endpoint.handle, wire::Barrier{query.request});
@@ -266,6 +270,8 @@ void NodeCore::on_control(NodeId from, const wire::NodeMessage& message, TimePoi
     void operator()(const wire::MoveQuery& m) { core.mover_.on_query(from, m); }
     void operator()(const wire::CopyStart& m) { core.copier_.on_start(from, m); }
     void operator()(const wire::CopyEnd& m) { core.copier_.on_end(from, m); }
+    void operator()(const wire::ExpressOffer& m) { core.express_.on_offer(from, m); }
+    void operator()(const wire::ExpressReady& m) { core.express_.on_ready(from, m); }
   };
   std::visit(Visitor{*this, from, now}, message);
 }

@@ -1,7 +1,7 @@
 // The pure core of a daemon: who is attached here, where everybody else lives, and what to do about it.
 //
-// It wires four parts that know nothing of each other: Directory (names and places), Router
-// (conversations between nodes), Mover (endpoint moves), Copier (memory copies). Driven by dvsd with
+// It wires the parts: Directory (names and places), Router (conversations between nodes), Mover (endpoint
+// moves), Copier (memory copies), Express (connections between busy processes). Driven by dvsd with
 // sockets and by the simulator with queues.
 #pragma once
 
@@ -10,6 +10,7 @@
 
 #include "dvk/node/copier.hpp"
 #include "dvk/node/directory.hpp"
+#include "dvk/node/express.hpp"
 #include "dvk/node/local_table.hpp"
 #include "dvk/node/mover.hpp"
 #include "dvk/node/output.hpp"
@@ -90,6 +91,7 @@ class NodeCore final : DirectoryUpper {
   Router router_;
   Mover mover_;
   Copier copier_;
+  Express express_;
   std::map<std::uint64_t, Ask> asks_;
   std::uint64_t next_ticket_ = 1;
   TimePoint now_{};  // of the call under way, for upcalls

@@ -62,6 +62,21 @@ class Output {
   virtual Result<void> write_memory(Handle owner, const Address& orderer, const wire::CopySide& side,
                                     std::uint64_t position, BytesView from) = 0;
 
+  // --- Express: connections between processes. A host without them may leave these as they are. ---
+  // 32 random bytes, fit to be a token or a secret; empty if this host makes no express connections.
+  virtual Bytes fresh_token() { return {}; }
+  // Whether connections between nodes of this cluster are encrypted.
+  virtual bool is_encrypting() { return true; }
+  // Connects to the node's listener, shows the token, and sends the route with the socket to the process.
+  virtual void dial_express(NodeId node, const Bytes& token, Handle handle, const wire::Route& route) {
+    static_cast<void>(node), static_cast<void>(token), static_cast<void>(handle);
+    static_cast<void>(route);
+  }
+  // When somebody shows the token within the next seconds: sends the route with the socket to the process.
+  virtual void expect_express(const Bytes& token, Handle handle, const wire::Route& route) {
+    static_cast<void>(token), static_cast<void>(handle), static_cast<void>(route);
+  }
+
   // --- Identity ---
   // A number never given before on this node, not even by an earlier daemon. Fits serial_bits.
   virtual std::uint64_t fresh_serial() = 0;

@@ -7,6 +7,7 @@
 #pragma once
 
 #include <map>
+#include <optional>
 #include <set>
 
 #include "dvk/node/directory.hpp"
@@ -24,6 +25,12 @@ class Router {
   void on_packet(const LocalEndpoint& local, PacketHeader header, BytesView payload, TimePoint now);
   // The node an open conversation of `local` with `peer` leads to; the own node for a local peer.
   std::optional<NodeId> place_of(const LocalEndpoint& local, const Address& peer) const;
+
+  // The same, only if that is another node.
+  std::optional<NodeId> remote_place_of(const LocalEndpoint& local, const Address& peer) const {
+    const auto node = place_of(local, peer);
+    return node && *node != self_ ? node : std::nullopt;
+  }
 
   // --- Life of local endpoints ---
   void on_local_end(const LocalEndpoint& local);

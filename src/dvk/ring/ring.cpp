@@ -72,12 +72,14 @@ bool RingProducer::is_possible_head(std::uint64_t head) const noexcept {
 
 bool RingProducer::refresh_head() noexcept {
   const std::uint64_t head = control_->head.load(std::memory_order_acquire);
-  if (is_possible_head(head)) {
+  if (!is_violated_ && is_possible_head(head)) {
     cached_head_ = head;
-  } else {
-    is_violated_ = true;
+    return true;
   }
-  return !is_violated_;
+  is_violated_ = true;
+  cached_head_ =
+      tail_ - capacity_;  // no room for anything any more, so that push need not check twice
+  return false;
 }
 
 Result<bool> RingProducer::push(BytesView header, BytesView payload) {

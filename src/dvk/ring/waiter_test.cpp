@@ -27,9 +27,7 @@ using Outcome = Waiter::Outcome;
 dvs::TimePoint in(dvs::Duration duration) {
   return std::chrono::steady_clock::now() + duration;
 }
-bool nothing() {
-  return false;
-}
+constexpr auto nothing = [] { return false; };
 
 Waiter make_waiter() {
   auto waiter = Waiter::create();

@@ -24,6 +24,7 @@ enum class HelloKind : std::uint8_t {
   backup = 1,  // a backup for `name`
   adopt = 2,   // take over an endpoint that is being moved here: by name, or by address if it has none
 };
+// Descriptors: 0 the process's doorbell page (ring/doorbell.hpp), 1 its grant table (grant/grant_table.hpp).
 struct Hello {
   std::uint32_t version = attach_version;
   HelloKind kind{};
@@ -45,7 +46,7 @@ struct NodesQuery {
   std::uint64_t request = 0;
   void fields(auto&& field) { field(request); }
 };
-// Move me. The frozen state follows as a descriptor of sealed shared memory.
+// Move me. Descriptor 0: the frozen state, in sealed shared memory of state_bytes rounded up to pages.
 struct MoveOut {
   dvs::NodeId target{};
   std::uint64_t state_bytes = 0;
@@ -63,13 +64,20 @@ struct BarrierQuery {
   std::uint64_t request = 0;
   void fields(auto&& field) { field(request); }
 };
+// The relayed conversation with `peer` is busy: a connection of its own would pay. Answered by a Route of
+// kind express, or not at all.
+struct ExpressQuery {
+  Address peer{};
+  void fields(auto&& field) { field(peer); }
+};
 using ToDaemon = std::variant<Hello, RouteQuery, NameQuery, NodesQuery, MoveOut, MoveCancel, AdoptReady,
-                              BarrierQuery>;
+                              BarrierQuery, ExpressQuery>;
 
 // --- Daemon to process ---------------------------------------------------------------------------
 
-// Descriptors: grant table page, doorbell page and eventfd of this endpoint, ring to the daemon, ring from
-// the daemon, doorbell page and eventfd of the daemon. After `adopt` also the moved state.
+// Descriptors: 0 ring to the daemon, 1 ring from the daemon, 2 the daemon's doorbell page, 3 the waker's end
+// of the bell that wakes the daemon, 4 the sleeper's end of the bell by which the daemon wakes this
+// process; after `adopt` also 5, the moved state in sealed shared memory of state_bytes rounded up to pages.
 struct Welcome {
   Address address{};
   dvs::NodeId node{};
@@ -83,11 +91,16 @@ struct Refused {
 };
 
 enum class RouteKind : std::uint8_t {
-  ring = 0,     // descriptors: ring out, ring in, peer's doorbell page and eventfd, peer's grant table, pidfd
+  // Descriptors: 0 ring to the peer, 1 ring from the peer, 2 the peer's doorbell page, 3 the waker's end of
+  // the bell that wakes the peer, 4 the sleeper's end of the bell by which the peer wakes this process;
+  // if is_trusted also 5 the peer's grant table, 6 a pidfd of its process.
+  ring = 0,
   relay = 1,    // through the daemon
   wait = 2,     // the peer is being moved, or its place is being found: the answer comes later
   gone = 3,     // `error` says why: peer_died, unknown_endpoint, not_permitted, unreachable
-  express = 4,  // descriptor: connected socket; `secret` keys its encryption
+  // Beside the relay, which stays: descriptor 0 is a connected socket to the peer's process; `secret` keys
+  // its encryption (empty: none).
+  express = 4,
 };
 struct Route {
   Address peer{};

@@ -19,26 +19,35 @@ constexpr std::size_t entry_bytes = 1 + address_bytes + 8 + 2 * length_bytes;  /
 
 // GroupOrdered has the longest head of the messages with entries.
 constexpr std::size_t ordered_head_bytes = 2 + 3 * 8 + 1 + length_bytes;
-static_assert(ordered_head_bytes + entry_bytes + group_payload_bytes_max <= group_message_bytes_max);
+static_assert(ordered_head_bytes + entry_bytes + group_payload_bytes_max <=
+              group_message_bytes_max);
 static_assert(ordered_head_bytes + entry_bytes + group_members_max * member_bytes <=
               group_message_bytes_max);
 
-bool is_number(std::uint64_t number) { return number < group_number_max; }
-bool is_positive(std::uint64_t number) { return number >= 1 && is_number(number); }
+bool is_number(std::uint64_t number) {
+  return number < group_number_max;
+}
+bool is_positive(std::uint64_t number) {
+  return number >= 1 && is_number(number);
+}
 
-bool is_valid(const GroupMember& member) { return bool(member.address) && is_number(member.ordered); }
+bool is_valid(const GroupMember& member) {
+  return bool(member.address) && is_number(member.ordered);
+}
 
 bool is_valid(const GroupEntry& entry) {
   if (!is_positive(entry.number)) return false;
   switch (entry.kind) {
     case GroupEntryKind::message:
-      return entry.sender && entry.members.empty() && entry.payload.size() <= group_payload_bytes_max;
+      return entry.sender && entry.members.empty() &&
+             entry.payload.size() <= group_payload_bytes_max;
     case GroupEntryKind::own:
       return entry.sender && entry.members.empty() && entry.payload.empty();
     case GroupEntryKind::view:
       return entry.sender == dvs::Address{} && entry.payload.empty() && !entry.members.empty() &&
              entry.members.size() <= group_members_max &&
-             std::ranges::all_of(entry.members, [](const auto& member) { return is_valid(member); });
+             std::ranges::all_of(entry.members,
+                                 [](const auto& member) { return is_valid(member); });
   }
   return false;
 }
@@ -52,8 +61,12 @@ bool is_valid(const GroupReport& report) {
   if (!report.has_history) return report.held == 0 && report.own_ordered == 0;
   return is_positive(report.held) && is_number(report.own_ordered);
 }
-bool is_valid(const GroupFetch& fetch) { return fetch.after < fetch.up_to && is_number(fetch.up_to); }
-bool is_valid(const GroupHeld& held) { return are_valid(held.first, held.entries); }
+bool is_valid(const GroupFetch& fetch) {
+  return fetch.after < fetch.up_to && is_number(fetch.up_to);
+}
+bool is_valid(const GroupHeld& held) {
+  return are_valid(held.first, held.entries);
+}
 bool is_valid(const GroupOrdered& ordered) {
   return are_valid(ordered.first, ordered.entries) && is_number(ordered.stable);
 }
@@ -63,9 +76,15 @@ bool is_valid(const GroupSubmit& submit) {
            return payload.size() <= group_payload_bytes_max;
          });
 }
-bool is_valid(const GroupAcknowledge& message) { return is_number(message.acknowledged); }
-bool is_valid(const GroupStable& message) { return is_number(message.stable); }
-bool is_valid(const GroupResume&) { return true; }
+bool is_valid(const GroupAcknowledge& message) {
+  return is_number(message.acknowledged);
+}
+bool is_valid(const GroupStable& message) {
+  return is_number(message.stable);
+}
+bool is_valid(const GroupResume&) {
+  return true;
+}
 
 }  // namespace
 

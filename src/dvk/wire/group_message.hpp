@@ -1,12 +1,13 @@
 // What the members of a group say to each other, inside ordinary dvk messages.
 //
-// Every message names the view it belongs to. The leader of a view is its first member; it numbers the
-// history of the group: a sequence of entries (messages and views) at positions 1, 2, 3, ... without
-// gaps, continued from view to view. All messages are idempotent: a member may repeat any of them,
-// and it must, when a conversation broke (see dvk/core/group_core.hpp).
+// Every message names the view it belongs to. The leader of a view is its first member; it numbers
+// the history of the group: a sequence of entries (messages and views) at positions 1, 2, 3, ...
+// without gaps, continued from view to view. All messages are idempotent: a member may repeat any
+// of them, and it must, when a conversation broke (see dvk/core/group_core.hpp).
 //
-// Layout: one byte version, one byte for which message, then its fields (codec.hpp). No message exceeds
-// group_message_bytes_max, so that it travels in one dvk message with room for the owner's own header.
+// Layout: one byte version, one byte for which message, then its fields (codec.hpp). No message
+// exceeds group_message_bytes_max, so that it travels in one dvk message with room for the owner's
+// own header.
 #pragma once
 
 #include <cstdint>
@@ -47,8 +48,9 @@ struct GroupEntry {
   void fields(auto&& field) { field(kind, sender, number, members, payload); }
 };
 
-// Member to leader, once it has installed `view`: "I take part, this is what I hold, and I take nothing
-// of earlier views any more." The only message that may come before the receiver installed the view.
+// Member to leader, once it has installed `view`: "I take part, this is what I hold, and I take
+// nothing of earlier views any more." The only message that may come before the receiver installed
+// the view.
 struct GroupReport {
   std::uint64_t view = 0;
   bool has_history = false;       // false: joins; then the rest is 0
@@ -56,7 +58,8 @@ struct GroupReport {
   std::uint64_t own_ordered = 0;  // the last of the member's own numbers among them
   void fields(auto&& field) { field(view, has_history, held, own_ordered); }
 };
-// Leader to the member that reported most: send me the entries (after, up_to]. Answered by GroupHeld.
+// Leader to the member that reported most: send me the entries (after, up_to]. Answered by
+// GroupHeld.
 struct GroupFetch {
   std::uint64_t view = 0;
   std::uint64_t after = 0;
@@ -70,8 +73,8 @@ struct GroupHeld {
   std::vector<GroupEntry> entries;
   void fields(auto&& field) { field(view, first, entries); }
 };
-// Leader to members: the history goes on with these. Those the member holds already are skipped; a gap
-// before `first` means that a broken conversation lost something, which will be repeated.
+// Leader to members: the history goes on with these. Those the member holds already are skipped; a
+// gap before `first` means that a broken conversation lost something, which will be repeated.
 struct GroupOrdered {
   std::uint64_t view = 0;
   std::uint64_t first = 0;   // position of entries[0]
@@ -80,8 +83,8 @@ struct GroupOrdered {
   std::vector<GroupEntry> entries;
   void fields(auto&& field) { field(view, first, stable, is_start, entries); }
 };
-// Member to leader: order these, numbered first_number, first_number + 1, ... Those ordered already are
-// skipped, and so is everything after a gap.
+// Member to leader: order these, numbered first_number, first_number + 1, ... Those ordered already
+// are skipped, and so is everything after a gap.
 struct GroupSubmit {
   std::uint64_t view = 0;
   std::uint64_t acknowledged = 0;  // as in GroupAcknowledge
@@ -116,8 +119,9 @@ dvs::Bytes encode_group(const GroupMessage& message);
 dvs::Result<GroupMessage> decode_group(dvs::BytesView bytes);
 std::uint64_t view_of(const GroupMessage& message);
 
-// Builds a message whose last field is a list, straight from where the items lie. The finished message
-// never exceeds group_message_bytes_max, and one item of the largest allowed size always fits.
+// Builds a message whose last field is a list, straight from where the items lie. The finished
+// message never exceeds group_message_bytes_max, and one item of the largest allowed size always
+// fits.
 class GroupBatch {
  public:
   // `head` has an empty list.

@@ -192,10 +192,26 @@ struct CopyEnd {
   void fields(auto&& field) { field(copy, orderer_node, error); }
 };
 
+// --- Express: a connection between two processes ---------------------------------------------------
+
+// "Whoever shows `token` at your listener is my endpoint `from`; hand the connection to `to`." A lost offer
+// costs nothing but the chance.
+struct ExpressOffer {
+  Address from{}, to{};
+  Bytes token{}, secret{};
+  void fields(auto&& field) { field(from, to, token, secret); }
+};
+// The other node waits for the token.
+struct ExpressReady {
+  Address from{}, to{};
+  Bytes token{};
+  void fields(auto&& field) { field(from, to, token); }
+};
+
 using NodeMessage =
     std::variant<Open, Opened, Gone, Moved, Resumed, Register, Registered, Unregister, Lookup, Locate,
                  LookupResult, Report, Promote, MovePrepare, MoveMore, MoveReady, MoveDecision, MoveQuery,
-                 CopyStart, CopyEnd>;
+                 CopyStart, CopyEnd, ExpressOffer, ExpressReady>;
 
 // Bytes of a copy, lane bulk. Fixed head, then the bytes.
 struct CopyDataHead {

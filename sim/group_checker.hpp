@@ -1,0 +1,65 @@
+// The law of groups: one history for all members, each message in it once and each sender's in order;
+// what one member delivers, all members deliver that do not die; and what a living member sent is
+// delivered.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include <dvs/ids.hpp>
+
+#include "dvk/core/group_core.hpp"
+#include "sim/judge.hpp"
+
+namespace sim {
+
+class GroupChecker {
+ public:
+  explicit GroupChecker(Judge& judge) : judge_(judge) {}
+
+  // The oracle decided on a view.
+  void view_decided(std::uint64_t group, const dvk::core::GroupView& view);
+  void multicast(std::uint64_t group, const dvs::Address& sender, std::uint64_t number);
+  void delivered(std::uint64_t group, const dvs::Address& member,
+                 const dvk::core::GroupDelivery& delivery);
+
+  // Why the members of the last view do not agree yet; nothing: they do.
+  std::optional<std::string> find_pending() const;
+  void check_at_end();
+  std::uint64_t deliveries() const { return deliveries_; }
+
+  // What every member sends as its message of that number.
+  static dvs::Bytes payload(const dvs::Address& sender, std::uint64_t number);
+
+ private:
+  struct Entry {  // a view when the sender is no address
+    dvs::Address sender{};
+    std::uint64_t number = 0;
+    friend bool operator==(const Entry&, const Entry&) = default;
+  };
+  struct Member {
+    std::uint64_t position = 0;  // delivered last
+    std::uint64_t view = 0;      // delivered last
+    std::uint64_t sent = 0;
+  };
+  struct Group {
+    std::map<std::uint64_t, dvk::core::GroupView> views;  // by number
+    std::map<std::uint64_t, Entry> history;               // by position
+    std::map<dvs::Address, std::uint64_t> in_history;     // last number of each sender
+    std::map<dvs::Address, Member> members;
+  };
+
+  Entry describe(const Group& group, const dvs::Address& member,
+                 const dvk::core::GroupDelivery& delivery, std::uint64_t& position);
+  void append(Group& group, const dvs::Address& member, std::uint64_t position, const Entry& entry);
+  void fail(std::string words, const dvs::Address& a, const dvs::Address& b = {});
+
+  Judge& judge_;
+  std::map<std::uint64_t, Group> groups_;
+  std::uint64_t deliveries_ = 0;
+};
+
+}  // namespace sim

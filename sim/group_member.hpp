@@ -1,0 +1,51 @@
+// A member of a group whose messages travel as ordinary one-way messages between endpoints.
+#pragma once
+
+#include <deque>
+#include <functional>
+#include <map>
+#include <optional>
+
+#include "dvk/core/group_core.hpp"
+#include "sim/context.hpp"
+
+namespace sim {
+
+// What an application puts before a group's message, so that it is not taken for anything else.
+struct GroupTag {
+  static constexpr std::uint64_t expected_magic = 0x70756F7247677453;
+  std::uint64_t magic = expected_magic;
+  std::uint64_t group = 0;
+};
+// The group a payload belongs to; nothing: to none.
+std::optional<std::uint64_t> group_of(dvs::BytesView payload);
+
+class GroupMember final : dvk::core::GroupOutput {
+ public:
+  // Sends on behalf of the endpoint; queue_full: later again.
+  using Send = std::function<dvs::Result<void>(const Address& to, dvs::Bytes payload)>;
+
+  GroupMember(Context& context, std::uint64_t group, const Address& self, Send send);
+
+  std::uint64_t group() const { return group_; }
+  void install(const dvk::core::GroupView& view);
+  void multicast();
+  void on_message(const Address& from, dvs::BytesView payload);
+  void on_peer_broken(const Address& peer);
+  // The end of a turn: takes deliveries and sends what is to be sent, as far as there is room.
+  void settle();
+  bool has_unsent() const;
+
+ private:
+  void send(const Address& member, dvs::Bytes message) override;
+
+  Context& context_;
+  std::uint64_t group_;
+  Address self_;
+  Send send_;
+  dvk::core::GroupCore core_;
+  std::uint64_t next_number_ = 1;
+  std::map<Address, std::deque<dvs::Bytes>> unsent_;
+};
+
+}  // namespace sim

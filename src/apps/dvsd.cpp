@@ -1,0 +1,59 @@
+// dvsd: reads what it is asked to do and does it. Exit codes: 0, 1 failure, 2 usage or configuration.
+#include <exception>
+
+#include <fmt/format.h>
+
+#include "apps/dvsd_command_line.hpp"
+#include "apps/dvsd_pki.hpp"
+#include "dvk/daemon/control_server.hpp"
+#include "dvk/daemon/daemon.hpp"
+#include "dvk/daemon/log.hpp"
+
+namespace dvsd {
+namespace {
+
+int run(const Done& done) { return done.exit_code; }
+
+int run(const Control& control) {
+  const auto answer = dvk::daemon::ask_daemon((control.run_dir / "control.sock").string(),
+                                              control.command);
+  if (!answer) {
+    fmt::print(stderr, "dvsd: {}\n", dvs::to_string(answer.error()));
+    return exit_failure;
+  }
+  fmt::print("{}", *answer);
+  return answer->starts_with(R"({"ok":true)") ? 0 : exit_failure;
+}
+
+int run(const Run& request) {
+  auto config = dvk::daemon::load_config(request.overrides);
+  if (!config) {
+    fmt::print(stderr, "dvsd: {}\n", config.error().detail);
+    return exit_usage;
+  }
+  if (request.only_check) {
+    const auto cluster = dvk::daemon::cluster_id_of(*config);
+    if (!cluster) fmt::print(stderr, "dvsd: {}\n", dvs::to_string(cluster.error()));
+    return cluster ? 0 : exit_usage;
+  }
+  dvk::daemon::set_up_log(config->log_level);
+  auto daemon = dvk::daemon::Daemon::create(*std::move(config));
+  const auto result = daemon ? (*daemon)->run() : std::unexpected(daemon.error());
+  if (result) return 0;
+  spdlog::critical("event=failed error={}", dvk::daemon::quoted(result.error()));
+  return exit_failure;
+}
+
+}  // namespace
+}  // namespace dvsd
+
+int main(int argument_count, char** arguments) {
+  try {
+    const dvsd::Request request = dvsd::read_command_line(argument_count, arguments);
+    return std::visit([](const auto& what) { return dvsd::run(what); }, request);
+  } catch (const std::exception& error) {
+    // Libraries throw where nothing can be done any more: out of memory, mostly.
+    fmt::print(stderr, "dvsd: {}\n", error.what());
+    return dvsd::exit_failure;
+  }
+}

@@ -1,0 +1,21 @@
+// How the daemon writes its log: one line per event to stderr, `event=what key=value ...`, values with
+// blanks in quotes.
+#pragma once
+
+#include <string>
+#include <string_view>
+
+#include <spdlog/spdlog.h>
+
+#include <dvs/error.hpp>
+
+namespace dvk::daemon {
+
+// `level` is one of spdlog's names; checked by the configuration.
+void set_up_log(const std::string& level);
+
+// The text in double quotes, on one line whatever it contains.
+std::string quoted(std::string_view text);
+inline std::string quoted(const dvs::Error& error) { return quoted(dvs::to_string(error)); }
+
+}  // namespace dvk::daemon

@@ -1,0 +1,217 @@
+// See node_links.hpp.
+#include "dvk/daemon/node_links.hpp"
+
+#include <algorithm>
+
+#include <boost/asio/co_spawn.hpp>
+
+#include <fmt/format.h>
+
+#include "dvk/daemon/log.hpp"
+
+namespace dvk::daemon {
+
+using core::LinkEvent;
+using core::LinkState;
+using core::SessionCause;
+using dvs::Bytes;
+using dvs::BytesView;
+using dvs::raw;
+
+namespace {
+
+constexpr auto stop_time_max = std::chrono::milliseconds(500);
+
+const char* name_of(SessionCause cause) {
+  switch (cause) {
+    case SessionCause::first: return "first";
+    case SessionCause::peer_restarted: return "peer_restarted";
+    case SessionCause::given_up: return "given_up";
+  }
+  return "unknown";
+}
+
+link::LinkSetConfig link_config(const Config& config, const wire::ClusterId& cluster,
+                                std::uint64_t boot) {
+  link::LinkSetConfig links;
+  links.self = config.node;
+  links.cluster = cluster;
+  links.boot = boot;
+  links.listen_host = config.listen_host;
+  links.listen_port = config.listen_port;
+  links.peers = config.peers;
+  if (config.certificate) links.certificate = *config.certificate;
+  links.insecure_plaintext = config.insecure_plaintext;
+  links.is_compressing = config.is_compressing;
+  links.timings.heartbeat_interval = config.timings.heartbeat;
+  links.timings.suspect_after = config.timings.suspect;
+  links.timings.give_up_after = config.timings.give_up;
+  // A connection that says nothing is replaced well before the link is given up.
+  links.timings.reconnect_after =
+      std::clamp<dvs::Duration>(links.timings.reconnect_after, config.timings.suspect,
+                                (config.timings.suspect + config.timings.give_up) / 2);
+  return links;
+}
+
+}  // namespace
+
+NodeLinks::NodeLinks(const Config& config, LinksUpper& upper) : upper_(upper) {
+  for (const link::PeerAddress& peer : config.peers) peers_.try_emplace(peer.id);
+}
+
+Result<std::unique_ptr<NodeLinks>> NodeLinks::create(boost::asio::io_context& io,
+                                                     const Config& config,
+                                                     const wire::ClusterId& cluster,
+                                                     std::uint64_t boot, LinksUpper& upper) {
+  std::unique_ptr<NodeLinks> links(new NodeLinks(config, upper));
+  DVS_TRY(links->set_,
+          link::LinkSet::create(io, link_config(config, cluster, boot), *links));
+  return links;
+}
+
+void NodeLinks::stop(boost::asio::io_context& io) {
+  flush();
+  bool is_stopped = false;
+  // Not detached in effect: the loop below does not end before it has.
+  boost::asio::co_spawn(io, set_->stop(), [&](std::exception_ptr) { is_stopped = true; });
+  const auto deadline = std::chrono::steady_clock::now() + stop_time_max;
+  while (!is_stopped && io.run_one_until(deadline) != 0) {
+  }
+  if (!is_stopped) spdlog::warn("event=links_stop_slow");
+  while (!is_stopped && io.run_one() != 0) {
+  }
+}
+
+// --- Sending ---
+
+bool NodeLinks::has_room(NodeId node, Lane lane) const {
+  const auto peer = peers_.find(node);
+  return peer != peers_.end() && !overflowed_.contains(node) &&
+         peer->second.waiting[static_cast<std::size_t>(lane)].messages.empty() &&
+         set_->has_room(node, lane);
+}
+
+bool NodeLinks::send(NodeId node, Lane lane, Bytes message) {
+  if (!has_room(node, lane) || !set_->send(node, lane, std::move(message))) return false;
+  dirty_.insert(node);
+  return true;
+}
+
+bool NodeLinks::send_control(NodeId node, Lane lane, Bytes message) {
+  if (!peers_.contains(node) || set_->state(node, lane) == LinkState::down) return false;
+  if (overflowed_.contains(node)) return true;  // lost, and told by settle
+  Waiting& queue = waiting(node, lane);
+  if (queue.messages.empty() && set_->has_room(node, lane)) {
+    return send(node, lane, std::move(message));
+  }
+  queue.bytes += message.size();
+  queue.messages.push_back(std::move(message));
+  if (queue.bytes > waiting_bytes_max) {
+    spdlog::error("event=link_overflow node={} lane={} bytes={}", raw(node), link::name_of(lane),
+                  queue.bytes);
+    drop_waiting(node);
+    overflowed_.insert(node);
+  }
+  return true;
+}
+
+void NodeLinks::drop_waiting(NodeId node) {
+  for (Waiting& queue : peers_.at(node).waiting) queue = {};
+}
+
+void NodeLinks::send_waiting(NodeId node, Lane lane) {
+  Waiting& queue = waiting(node, lane);
+  while (!queue.messages.empty() && set_->has_room(node, lane)) {
+    Bytes message = std::move(queue.messages.front());
+    queue.messages.pop_front();
+    queue.bytes -= message.size();
+    (void)set_->send(node, lane, std::move(message));
+    dirty_.insert(node);
+  }
+}
+
+bool NodeLinks::flush() {
+  const auto nodes = std::exchange(dirty_, {});
+  for (const NodeId node : nodes) set_->flush(node);
+  return !nodes.empty();
+}
+
+// The core is told that the link broke and is there again, so it asks anew for all that was lost.
+void NodeLinks::settle() {
+  if (overflowed_.empty()) return;
+  const auto nodes = std::exchange(overflowed_, {});
+  for (const NodeId node : nodes) {
+    upper_.on_link_down(node);
+    if (set_->state(node) != LinkState::down) upper_.on_link_up(node, false);
+  }
+}
+
+// --- From the links ---
+
+void NodeLinks::on_message(NodeId from, Lane, BytesView payload) {
+  upper_.on_node_message(from, payload);
+}
+
+void NodeLinks::on_event(NodeId node, Lane lane, const LinkEvent& event) {
+  switch (event.kind) {
+    case LinkEvent::Kind::state_changed:
+      spdlog::info("event=link_state node={} lane={} state={} lost_frames={}", raw(node),
+                   link::name_of(lane), core::name_of(event.state), event.lost_frames);
+      if (event.state != LinkState::down) return;
+      drop_waiting(node);
+      return upper_.on_link_down(node);
+    case LinkEvent::Kind::new_session: return on_session(node, lane, event);
+    case LinkEvent::Kind::room_available:
+      send_waiting(node, lane);
+      if (lane == Lane::bulk && has_room(node, lane)) upper_.on_bulk_room(node);
+      return;
+  }
+}
+
+// The lanes have sessions of their own, but the peer has one life. The message lane alone says when a new
+// one begins: nothing that matters comes on the bulk lane before. What the old life may still have under
+// way on the other lane is cut off, so that nothing it said is heard after its death.
+void NodeLinks::on_session(NodeId node, Lane lane, const LinkEvent& event) {
+  spdlog::info("event=link_session node={} lane={} cause={} lost_frames={}", raw(node),
+               link::name_of(lane), name_of(event.cause), event.lost_frames);
+  Peer& peer = peers_.at(node);
+  if (event.cause != SessionCause::first) peer.waiting[static_cast<std::size_t>(lane)] = {};
+  if (event.cause == SessionCause::peer_restarted) {
+    const std::uint64_t restarts = ++peer.restarts[static_cast<std::size_t>(lane)];
+    if (lane == Lane::bulk) return;
+    std::uint64_t& of_bulk = peer.restarts[static_cast<std::size_t>(Lane::bulk)];
+    if (of_bulk < restarts) set_->cut(node);
+    return upper_.on_link_up(node, true);
+  }
+  if (lane == Lane::bulk && event.cause == SessionCause::first) return;
+  upper_.on_link_up(node, false);
+}
+
+void NodeLinks::on_connection_failed(NodeId peer, const dvs::Error& error) {
+  spdlog::warn("event=connection_failed node={} error={}", raw(peer), quoted(error));
+}
+
+// No token was ever given out, so nobody can know one.
+void NodeLinks::on_express(dvs::runtime::Fd, const link::ExpressToken&) {}
+
+std::string NodeLinks::status_json() const {
+  std::string text = "[";
+  for (const auto& [node, peer] : peers_) {
+    for (const Lane lane : link::all_lanes) {
+      const core::LinkStatistics* numbers = set_->statistics(node, lane);
+      const auto& queue = peer.waiting[static_cast<std::size_t>(lane)];
+      text += fmt::format(
+          "{}{{\"node\":{},\"lane\":\"{}\",\"state\":\"{}\",\"frames_sent\":{},\"bytes_sent\":{},"
+          "\"frames_received\":{},\"bytes_received\":{},\"replays\":{},\"duplicates\":{},"
+          "\"reconnects\":{},\"sessions\":{},\"lost_frames\":{},\"waiting_bytes\":{}}}",
+          text.size() > 1 ? "," : "", raw(node), link::name_of(lane),
+          core::name_of(set_->state(node, lane)), numbers->frames_sent, numbers->bytes_sent,
+          numbers->frames_received, numbers->bytes_received, numbers->replays, numbers->duplicates,
+          numbers->connections == 0 ? 0 : numbers->connections - 1, numbers->sessions,
+          numbers->lost_frames, queue.bytes);
+    }
+  }
+  return text + "]";
+}
+
+}  // namespace dvk::daemon

@@ -1,0 +1,192 @@
+// See node_output.hpp.
+#include "dvk/daemon/node_output.hpp"
+
+#include <cstdlib>
+#include <cstring>
+
+#include "dvk/daemon/log.hpp"
+
+namespace dvk::daemon {
+
+using dvs::Address;
+using dvs::Bytes;
+using dvs::BytesView;
+using dvs::fail;
+using wire::NodeMessageForm;
+
+// --- Towards processes -------------------------------------------------------------------------------
+
+void NodeOutput::to_process(Handle handle, const wire::ToProcess& message, BytesView state) {
+  if (AttachedProcess* process = attach_->find(handle)) attach_->send(*process, message, state);
+}
+
+bool NodeOutput::to_ring(Handle handle, const wire::PacketHeader& header, BytesView payload) {
+  AttachedProcess* process = attach_->find(handle);
+  if (process == nullptr || process->is_doomed) return false;
+  Result<bool> pushed = true;
+  if (header.kind == wire::PacketKind::copy_result) {
+    const auto result = process->push_result(header, payload);
+    if (!result) pushed = std::unexpected(result.error());
+  } else {
+    pushed = process->push(header, payload);
+  }
+  if (!pushed) {
+    attach_->doom(*process, pushed.error());
+    return false;
+  }
+  if (*pushed) {
+    attach_->mark_dirty(*process);
+  } else {
+    ++dropped_packets_;
+  }
+  return *pushed;
+}
+
+// Everything a pair of local endpoints needs to talk without the daemon.
+struct NodeOutput::RingEnds {
+  SharedFd first_to_second, second_to_first;  // rings
+  SharedFd wakes_first, wakes_second;         // waker's ends
+  SharedFd first_sleeps, second_sleeps;       // sleeper's ends
+
+  static Result<RingEnds> create() {
+    DVS_TRY(dvs::runtime::Fd there, ring::create_ring());
+    DVS_TRY(dvs::runtime::Fd back, ring::create_ring());
+    DVS_TRY(ring::Bell first, ring::create_bell());
+    DVS_TRY(ring::Bell second, ring::create_bell());
+    return RingEnds{share(std::move(there)),        share(std::move(back)),
+                    share(std::move(first.waker)),  share(std::move(second.waker)),
+                    share(std::move(first.sleeper)), share(std::move(second.sleeper))};
+  }
+};
+
+void NodeOutput::open_ring(Handle first, Handle second, bool is_trusted) {
+  AttachedProcess* one = attach_->find(first);
+  AttachedProcess* two = attach_->find(second);
+  if (one == nullptr || two == nullptr || one->is_doomed || two->is_doomed) return;
+  const auto ends = RingEnds::create();
+  const auto tell = [&](AttachedProcess& to, const AttachedProcess& peer, std::vector<SharedFd> fds) {
+    wire::Route route{.peer = peer.address(), .kind = wire::RouteKind::ring};
+    route.node = self_;
+    if (!ends) {
+      route.kind = wire::RouteKind::gone;
+      route.error = Errc::unreachable;
+      return attach_->send(to, route, std::vector<SharedFd>{});
+    }
+    route.is_trusted = is_trusted;
+    if (is_trusted) {
+      fds.push_back(peer.grants_page());
+      fds.push_back(peer.pidfd());
+    }
+    attach_->send(to, route, std::move(fds));
+  };
+  if (!ends) {
+    spdlog::error("event=ring_failed error={}", quoted(ends.error()));
+    tell(*one, *two, {});
+    return tell(*two, *one, {});
+  }
+  tell(*one, *two,
+       {ends->first_to_second, ends->second_to_first, two->doorbell_page(), ends->wakes_second,
+        ends->first_sleeps});
+  tell(*two, *one,
+       {ends->second_to_first, ends->first_to_second, one->doorbell_page(), ends->wakes_first,
+        ends->second_sleeps});
+}
+
+// --- Towards nodes -----------------------------------------------------------------------------------
+
+void NodeOutput::send_control(NodeId node, link::Lane lane, const wire::NodeMessage& message) {
+  if (links_ == nullptr || !links_->send_control(node, lane, wire::encode_node_message(message))) {
+    unreachable_.insert(node);
+  }
+}
+
+void NodeOutput::to_node(NodeId node, const wire::NodeMessage& message) {
+  send_control(node, link::Lane::message, message);
+}
+
+void NodeOutput::copy_start_to_node(NodeId node, const wire::CopyStart& start) {
+  send_control(node, link::Lane::bulk, start);
+}
+
+bool NodeOutput::packet_to_node(NodeId node, const wire::PacketHeader& header, BytesView payload) {
+  if (links_ == nullptr || !links_->has_room(node, link::Lane::message)) {
+    ++dropped_packets_;
+    return false;
+  }
+  Bytes message = links_->take_buffer(1 + sizeof header + payload.size());
+  message[0] = static_cast<std::byte>(NodeMessageForm::packet);
+  std::memcpy(message.data() + 1, &header, sizeof header);
+  if (!payload.empty()) {
+    std::memcpy(message.data() + 1 + sizeof header, payload.data(), payload.size());
+  }
+  return links_->send(node, link::Lane::message, std::move(message));
+}
+
+bool NodeOutput::has_bulk_room(NodeId node) {
+  return links_ != nullptr && links_->has_room(node, link::Lane::bulk);
+}
+
+// --- Memory ------------------------------------------------------------------------------------------
+
+namespace {
+
+// Finds the memory that a side of a copy means, and the right to it.
+struct Place {
+  const ProcessMemory* memory;
+  std::uint64_t address;
+};
+Result<Place> find_place(AttachServer& attach, Handle owner, const Address& orderer,
+                         const wire::CopySide& side, std::uint64_t position, std::size_t bytes,
+                         grant::Access access) {
+  AttachedProcess* process = attach.find(owner);
+  if (process == nullptr) return fail(Errc::peer_died, "the endpoint has ended");
+  DVS_TRY(const std::uint64_t address,
+          check_access(process->grants(), process->address(), orderer, side, position, bytes, access));
+  DVS_TRY(const ProcessMemory* memory, process->memory());
+  return Place{memory, address};
+}
+
+}  // namespace
+
+Result<void> NodeOutput::read_memory(Handle owner, const Address& orderer,
+                                     const wire::CopySide& side, std::uint64_t position,
+                                     std::span<std::byte> into) {
+  DVS_TRY(const Place place, find_place(*attach_, owner, orderer, side, position, into.size(),
+                                        grant::Access::read));
+  return place.memory->read(place.address, into);
+}
+
+Result<void> NodeOutput::write_memory(Handle owner, const Address& orderer,
+                                      const wire::CopySide& side, std::uint64_t position,
+                                      BytesView from) {
+  DVS_TRY(const Place place, find_place(*attach_, owner, orderer, side, position, from.size(),
+                                        grant::Access::write));
+  return place.memory->write(place.address, from);
+}
+
+Result<void> NodeOutput::copy_data_to_node(NodeId node, const wire::CopyDataHead& head, Handle owner,
+                                           const Address& orderer, const wire::CopySide& side,
+                                           std::uint64_t position, std::size_t bytes) {
+  if (links_ == nullptr) return fail(Errc::unreachable, "this node has no links");
+  Bytes message = links_->take_buffer(1 + sizeof head + bytes);
+  message[0] = static_cast<std::byte>(NodeMessageForm::copy_data);
+  std::memcpy(message.data() + 1, &head, sizeof head);
+  DVS_CHECK(read_memory(owner, orderer, side, position,
+                        std::span(message).subspan(1 + sizeof head)));
+  if (!links_->send(node, link::Lane::bulk, std::move(message))) {
+    return fail(Errc::unreachable, "the link is down");
+  }
+  return {};
+}
+
+// --- Identity ----------------------------------------------------------------------------------------
+
+// Going on without fresh numbers would break the law that none is given twice: better to stop.
+std::uint64_t NodeOutput::fresh_serial() {
+  const auto serial = serials_.give();
+  if (serial) return *serial;
+  spdlog::critical("event=out_of_serials error={}", quoted(serial.error()));
+  std::_Exit(1);
+}
+
+}  // namespace dvk::daemon

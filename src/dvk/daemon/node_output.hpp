@@ -1,0 +1,61 @@
+// What the core can do to the world, done by the daemon.
+//
+// Nothing here calls back into the core: what must (an end noticed while sending) is noted and told by the
+// daemon when the core has returned.
+#pragma once
+
+#include <functional>
+#include <set>
+
+#include "dvk/daemon/attach_server.hpp"
+#include "dvk/daemon/node_links.hpp"
+#include "dvk/daemon/serial_store.hpp"
+#include "dvk/node/output.hpp"
+
+namespace dvk::daemon {
+
+class NodeOutput final : public node::Output {
+ public:
+  NodeOutput(NodeId self, SerialStore& serials) : self_(self), serials_(serials) {}
+  // Before the core is used. `links` may be null: a node without any.
+  void connect(AttachServer* attach, NodeLinks* links) {
+    attach_ = attach;
+    links_ = links;
+  }
+
+  // Nodes to which something was to be sent though there is no way, since the last call: for the core they
+  // are down.
+  std::set<NodeId> take_unreachable() { return std::exchange(unreachable_, {}); }
+  std::uint64_t dropped_packets() const { return dropped_packets_; }
+
+  void to_process(Handle handle, const wire::ToProcess& message, dvs::BytesView state) override;
+  bool to_ring(Handle handle, const wire::PacketHeader& header, dvs::BytesView payload) override;
+  void open_ring(Handle first, Handle second, bool is_trusted) override;
+  void to_node(NodeId node, const wire::NodeMessage& message) override;
+  bool packet_to_node(NodeId node, const wire::PacketHeader& header,
+                      dvs::BytesView payload) override;
+  bool has_bulk_room(NodeId node) override;
+  void copy_start_to_node(NodeId node, const wire::CopyStart& start) override;
+  Result<void> copy_data_to_node(NodeId node, const wire::CopyDataHead& head, Handle owner,
+                                 const dvs::Address& orderer, const wire::CopySide& side,
+                                 std::uint64_t position, std::size_t bytes) override;
+  Result<void> read_memory(Handle owner, const dvs::Address& orderer, const wire::CopySide& side,
+                           std::uint64_t position, std::span<std::byte> into) override;
+  Result<void> write_memory(Handle owner, const dvs::Address& orderer, const wire::CopySide& side,
+                            std::uint64_t position, dvs::BytesView from) override;
+  std::uint64_t fresh_serial() override;
+  bool was_given(std::uint64_t serial) override { return serials_.was_given(serial); }
+
+ private:
+  struct RingEnds;
+  void send_control(NodeId node, link::Lane lane, const wire::NodeMessage& message);
+
+  NodeId self_;
+  SerialStore& serials_;
+  AttachServer* attach_ = nullptr;
+  NodeLinks* links_ = nullptr;
+  std::set<NodeId> unreachable_;
+  std::uint64_t dropped_packets_ = 0;
+};
+
+}  // namespace dvk::daemon

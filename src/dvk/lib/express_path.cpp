@@ -1,0 +1,172 @@
+#include "dvk/lib/express_path.hpp"
+
+#include <openssl/err.h>
+#include <openssl/ssl.h>
+#include <sys/socket.h>
+
+#include <cerrno>
+#include <cstring>
+
+namespace dvk::lib {
+namespace {
+
+constexpr std::size_t out_bytes_max = 256 * 1024;
+constexpr std::size_t in_bytes = 2 * (wire::max_message_bytes + sizeof(wire::PacketHeader));
+constexpr char identity[] = "dvk-express";
+
+dvs::Error closed(const char* what) { return {Errc::unreachable, 0, what}; }
+
+// The secret travels to the callbacks with the SSL object.
+unsigned give_secret(SSL* ssl, unsigned char* out, unsigned out_bytes) {
+  const auto* secret = static_cast<const Bytes*>(SSL_get_app_data(ssl));
+  if (secret == nullptr || secret->size() > out_bytes) return 0;
+  std::memcpy(out, secret->data(), secret->size());
+  return static_cast<unsigned>(secret->size());
+}
+unsigned client_secret(SSL* ssl, const char*, char* name, unsigned name_bytes, unsigned char* out,
+                       unsigned out_bytes) {
+  if (name_bytes < sizeof identity) return 0;
+  std::memcpy(name, identity, sizeof identity);
+  return give_secret(ssl, out, out_bytes);
+}
+unsigned server_secret(SSL* ssl, const char* name, unsigned char* out, unsigned out_bytes) {
+  return std::strcmp(name, identity) == 0 ? give_secret(ssl, out, out_bytes) : 0;
+}
+
+}  // namespace
+
+void ExpressPath::FreeSsl::operator()(ssl_st* ssl) const { SSL_free(ssl); }
+void ExpressPath::FreeSsl::operator()(ssl_ctx_st* context) const { SSL_CTX_free(context); }
+
+Result<std::unique_ptr<ExpressPath>> ExpressPath::create(const Address& peer, Fd socket,
+                                                         const Bytes& secret, bool is_initiator) {
+  auto path = std::unique_ptr<ExpressPath>(new ExpressPath(peer, std::move(socket)));
+  path->in_.resize(in_bytes);
+  if (!secret.empty()) DVS_CHECK(path->prepare_tls(secret, is_initiator));
+  return path;
+}
+
+Result<void> ExpressPath::prepare_tls(const Bytes& secret, bool is_initiator) {
+  secret_ = secret;
+  context_.reset(SSL_CTX_new(TLS_method()));
+  if (!context_) return dvs::fail(Errc::unsupported, "TLS");
+  SSL_CTX_set_min_proto_version(context_.get(), TLS1_3_VERSION);
+  // The hash of a plain pre-shared key is SHA-256: no other suite would be chosen.
+  SSL_CTX_set_ciphersuites(context_.get(), "TLS_AES_128_GCM_SHA256:TLS_CHACHA20_POLY1305_SHA256");
+  SSL_CTX_set_psk_client_callback(context_.get(), client_secret);
+  SSL_CTX_set_psk_server_callback(context_.get(), server_secret);
+  SSL_CTX_set_num_tickets(context_.get(), 0);
+  SSL_CTX_set_read_ahead(context_.get(), 1);  // one recv a record, not one more for its head
+  SSL_CTX_set_mode(context_.get(), SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
+  ssl_.reset(SSL_new(context_.get()));
+  if (!ssl_ || SSL_set_fd(ssl_.get(), socket_.get()) != 1) return dvs::fail(Errc::unsupported, "TLS");
+  SSL_set_app_data(ssl_.get(), &secret_);
+  if (is_initiator) {
+    SSL_set_connect_state(ssl_.get());
+  } else {
+    SSL_set_accept_state(ssl_.get());
+  }
+  return {};
+}
+
+Result<bool> ExpressPath::shake_hands() {
+  if (is_up_) return false;
+  if (ssl_) {
+    ERR_clear_error();
+    const int done = SSL_do_handshake(ssl_.get());
+    if (done != 1) {
+      const int why = SSL_get_error(ssl_.get(), done);
+      if (why == SSL_ERROR_WANT_READ || why == SSL_ERROR_WANT_WRITE) return false;
+      return std::unexpected(closed("the handshake failed"));
+    }
+  }
+  is_up_ = true;
+  return true;
+}
+
+bool ExpressPath::push(BytesView header, BytesView payload) {
+  if (out_.size() - out_begin_ > out_bytes_max) return false;
+  if (out_begin_ == out_.size()) {
+    out_.clear();
+    out_begin_ = 0;
+  }
+  out_.insert(out_.end(), header.begin(), header.end());
+  out_.insert(out_.end(), payload.begin(), payload.end());
+  return true;
+}
+
+Result<void> ExpressPath::send_off() {
+  while (out_begin_ < out_.size()) {
+    DVS_TRY(const std::size_t written, write_some(BytesView(out_).subspan(out_begin_)));
+    if (written == 0) return {};
+    out_begin_ += written;
+  }
+  return {};
+}
+
+Result<std::size_t> ExpressPath::write_some(BytesView from) {
+  std::size_t written = 0;
+  if (ssl_) {
+    ERR_clear_error();
+    if (SSL_write_ex(ssl_.get(), from.data(), from.size(), &written) == 1) return written;
+    const int why = SSL_get_error(ssl_.get(), 0);
+    if (why == SSL_ERROR_WANT_WRITE || why == SSL_ERROR_WANT_READ) return 0;
+    return std::unexpected(closed("writing failed"));
+  }
+  const ssize_t sent = ::send(socket_.get(), from.data(), from.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
+  if (sent >= 0) return static_cast<std::size_t>(sent);
+  if (errno == EAGAIN || errno == EINTR) return 0;
+  return std::unexpected(closed("writing failed"));
+}
+
+Result<std::size_t> ExpressPath::read_some(std::span<std::byte> into, bool& is_more_likely) {
+  std::size_t got = 0;
+  if (ssl_) {
+    ERR_clear_error();
+    if (SSL_read_ex(ssl_.get(), into.data(), into.size(), &got) == 1) {
+      is_more_likely = SSL_has_pending(ssl_.get()) == 1;
+      return got;
+    }
+    is_more_likely = false;
+    const int why = SSL_get_error(ssl_.get(), 0);
+    if (why == SSL_ERROR_WANT_READ || why == SSL_ERROR_WANT_WRITE) return 0;
+    return std::unexpected(closed("the peer closed the connection"));
+  }
+  const ssize_t received = ::recv(socket_.get(), into.data(), into.size(), MSG_DONTWAIT);
+  is_more_likely = received == static_cast<ssize_t>(into.size());
+  if (received > 0) return static_cast<std::size_t>(received);
+  if (received < 0 && (errno == EAGAIN || errno == EINTR)) return 0;
+  return std::unexpected(closed("the peer closed the connection"));
+}
+
+Result<void> ExpressPath::receive(const Take& take) {
+  bool is_more_likely = true;
+  while (is_more_likely) {
+    if (in_begin_ != 0) {
+      std::memmove(in_.data(), in_.data() + in_begin_, in_end_ - in_begin_);
+      in_end_ -= std::exchange(in_begin_, 0);
+    }
+    DVS_TRY(const std::size_t got, read_some(std::span(in_).subspan(in_end_), is_more_likely));
+    if (got == 0) return {};
+    in_end_ += got;
+    DVS_CHECK(parse(take));
+  }
+  return {};
+}
+
+Result<void> ExpressPath::parse(const Take& take) {
+  while (in_end_ - in_begin_ >= sizeof(wire::PacketHeader)) {
+    wire::PacketHeader header;
+    std::memcpy(&header, in_.data() + in_begin_, sizeof header);
+    if (header.version != wire::packet_version || header.payload_bytes > wire::max_message_bytes) {
+      return dvs::fail(Errc::protocol_violation, "not a packet");
+    }
+    const std::size_t bytes = sizeof header + header.payload_bytes;
+    if (in_end_ - in_begin_ < bytes) return {};
+    take(header, BytesView(in_).subspan(in_begin_ + sizeof header, header.payload_bytes));
+    in_begin_ += bytes;
+  }
+  return {};
+}
+
+}  // namespace dvk::lib

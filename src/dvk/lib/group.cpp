@@ -1,0 +1,154 @@
+#include <dvk/group.hpp>
+
+#include <algorithm>
+#include <deque>
+#include <map>
+
+#include "dvk/core/group_core.hpp"
+
+namespace dvk {
+namespace {
+
+// While something waits for room in a member's queue, look again after.
+constexpr auto outbox_pause = std::chrono::milliseconds(2);
+
+GroupEvent to_public(core::GroupDelivery delivery) {
+  if (auto* message = std::get_if<core::GroupMessageDelivery>(&delivery)) {
+    return GroupMessage{message->sender, message->number, message->position,
+                        std::move(message->payload)};
+  }
+  auto& change = std::get<core::GroupViewDelivery>(delivery);
+  return GroupChange{{change.number, std::move(change.members)}, change.position,
+                     std::move(change.joined)};
+}
+
+}  // namespace
+
+struct Group::Impl final : core::GroupOutput {
+  explicit Impl(Endpoint owned) : endpoint(std::move(owned)), core(endpoint.address(), *this) {}
+
+  // core::GroupOutput: must not block, so what a full queue does not take waits here.
+  void send(const Address& member, Bytes message) override {
+    outbox[member].push_back(std::move(message));
+  }
+
+  // Hands the conversations what they take. A member that is gone takes nothing; the next view excludes it.
+  void empty_outbox() {
+    for (auto& [member, messages] : outbox) {
+      while (!messages.empty()) {
+        const auto sent = endpoint.send(member, messages.front(), Deadline::now());
+        if (!sent && sent.error() == Errc::queue_full) break;
+        messages.pop_front();
+      }
+    }
+    std::erase_if(outbox, [](const auto& entry) { return entry.second.empty(); });
+  }
+
+  bool is_member(const Address& address) const {
+    return std::ranges::find(core.view().members, address) != core.view().members.end();
+  }
+
+  // Takes one thing that came in. What is not the group's is returned.
+  std::optional<GroupEvent> take(Incoming incoming) {
+    if (incoming.kind == Incoming::Kind::message && is_member(incoming.from)) {
+      // A member that sends rubbish is not heard; that it should be excluded is not for us to decide.
+      static_cast<void>(core.on_message(incoming.from, incoming.payload));
+      return std::nullopt;
+    }
+    if (incoming.kind == Incoming::Kind::message && core.view().number == 0) {
+      early.push_back(std::move(incoming));  // a member that has the first view before us
+      return std::nullopt;
+    }
+    if (incoming.kind == Incoming::Kind::peer_end && is_member(incoming.from)) {
+      if (incoming.reason != Errc::peer_died) core.on_peer_broken(incoming.from);
+      return std::nullopt;
+    }
+    return incoming;
+  }
+
+  Endpoint endpoint;
+  core::GroupCore core;
+  std::map<Address, std::deque<Bytes>> outbox;
+  std::vector<Incoming> early;
+};
+
+Group::Group(Endpoint endpoint) : impl_(std::make_unique<Impl>(std::move(endpoint))) {}
+Group::Group(Group&&) noexcept = default;
+Group& Group::operator=(Group&&) noexcept = default;
+Group::~Group() = default;
+
+Endpoint& Group::endpoint() { return impl_->endpoint; }
+
+Result<GroupView> Group::static_view(Endpoint& endpoint, std::span<const std::string> names,
+                                     Deadline deadline) {
+  constexpr auto pause = std::chrono::milliseconds(20);
+  GroupView view{.number = 1};
+  for (const std::string& name : names) {
+    auto found = endpoint.lookup(name, deadline);
+    while (!found && found.error() == Errc::unknown_endpoint) {
+      // The pause is a receive of nothing: no member speaks before it knows the view as well.
+      timespec time{0, std::chrono::nanoseconds(pause).count()};
+      nanosleep(&time, nullptr);
+      if (std::chrono::steady_clock::now() >= deadline.at()) {
+        return dvs::fail(Errc::deadline, "no endpoint is called \"" + name + "\" yet");
+      }
+      found = endpoint.lookup(name, deadline);
+    }
+    if (!found) return std::unexpected(found.error());
+    view.members.push_back(*found);
+  }
+  return view;
+}
+
+Result<void> Group::install(const GroupView& view) {
+  DVS_CHECK(impl_->core.install({view.number, view.members}));
+  for (Incoming& incoming : std::exchange(impl_->early, {})) {
+    static_cast<void>(impl_->take(std::move(incoming)));
+  }
+  for (const Address& member : view.members) {
+    if (member != impl_->endpoint.address()) DVS_CHECK(impl_->endpoint.watch(member));
+  }
+  impl_->core.end_turn();
+  impl_->empty_outbox();
+  return {};
+}
+
+Result<std::uint64_t> Group::multicast(BytesView payload) {
+  DVS_TRY(const std::uint64_t number, impl_->core.multicast(payload));
+  impl_->core.end_turn();
+  impl_->empty_outbox();
+  return number;
+}
+
+Result<GroupEvent> Group::next(Deadline deadline) {
+  while (true) {
+    // All that is there is taken before anything is answered, so that it is answered together.
+    while (true) {
+      if (auto delivery = impl_->core.next_delivery()) {
+        impl_->core.end_turn();
+        impl_->empty_outbox();
+        return to_public(*std::move(delivery));
+      }
+      auto incoming = impl_->endpoint.receive(Deadline::now());
+      if (!incoming && incoming.error() == Errc::would_block) break;
+      if (!incoming) return std::unexpected(incoming.error());
+      if (auto other = impl_->take(*std::move(incoming))) return *std::move(other);
+    }
+    impl_->core.end_turn();
+    impl_->empty_outbox();
+    if (auto delivery = impl_->core.next_delivery()) return to_public(*std::move(delivery));
+    if (impl_->core.is_evicted()) return dvs::fail(Errc::not_permitted, "no longer a member");
+    if (deadline.is_now()) return dvs::fail(Errc::would_block);
+    const dvs::TimePoint now = std::chrono::steady_clock::now();
+    const dvs::TimePoint turn_end =
+        impl_->outbox.empty() ? deadline.at() : std::min(deadline.at(), now + outbox_pause);
+    auto incoming = impl_->endpoint.receive(turn_end);
+    if (incoming) {
+      if (auto other = impl_->take(*std::move(incoming))) return *std::move(other);
+    } else if (incoming.error() != Errc::deadline || turn_end == deadline.at()) {
+      return std::unexpected(incoming.error());
+    }
+  }
+}
+
+}  // namespace dvk
