@@ -1,17 +1,17 @@
 // A service that survives the death of its process: tickets, numbered without a gap, each given
 // once.
 //
-// The primary tells its backup of every ticket before it answers. When it dies the backup is
+// The primary tells its backup of every ticket before it answers. When it dies, the backup is
 // promoted and goes on under the same name. The client repeats what was not answered; requests
 // carry an id, so a repeated one gets the ticket it got before.
+#include <unistd.h>
+
+#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
-#include <map>
-#include <optional>
 #include <string>
 #include <string_view>
-
-#include <unistd.h>
+#include <vector>
 
 #include <dvk/endpoint.hpp>
 
@@ -22,59 +22,41 @@ int give_up(const char* what, const dvk::Error& error) {
   return 1;
 }
 
-class Tickets {
- public:
-  explicit Tickets(dvk::Endpoint endpoint) : endpoint_(std::move(endpoint)) {}
-
-  // A backup asks the primary to be told: of all there was so far, and of what comes.
-  dvk::Result<void> follow(const std::string& name) {
-    DVS_TRY(const auto primary, endpoint_.lookup(name));
-    return endpoint_.send(primary, dvk::as_bytes("follow"));
-  }
-
-  dvk::Result<void> serve() {
-    using Kind = dvk::Incoming::Kind;
-    while (true) {
-      DVS_TRY(const auto incoming, endpoint_.receive());
-      if (incoming.kind == Kind::request) answer(incoming);
-      if (incoming.kind == Kind::promoted) announce("primary");
-      if (incoming.kind == Kind::peer_end && incoming.from == backup_) backup_.reset();
-      if (incoming.kind != Kind::message) continue;
-      if (incoming.text() == "follow") {
-        backup_ = incoming.from;
-        for (const auto& [id, ticket] : given_) tell_backup(id);
-      } else {
-        given_.emplace(incoming.text(), given_.size() + 1);
+dvk::Result<void> serve(dvk::Endpoint& endpoint, bool is_backup) {
+  using Kind = dvk::Incoming::Kind;
+  std::vector<std::string> given;  // request ids; the first has ticket 1
+  dvk::Address backup;
+  // Returns once the backup's process has it. A backup that is gone needs to know nothing.
+  const auto tell_backup = [&](const std::string& id) {
+    if (backup && !(endpoint.send(backup, dvk::as_bytes(id)) && endpoint.flush(backup)))
+      backup = {};
+  };
+  std::printf("%s on node %u\n", is_backup ? "backup" : "primary", dvs::raw(endpoint.node()));
+  while (true) {
+    std::fflush(stdout);
+    DVS_TRY(const auto incoming, endpoint.receive());
+    if (incoming.kind == Kind::request) {
+      auto place = std::ranges::find(given, incoming.text());
+      if (place == given.end()) {
+        place = given.emplace(place, incoming.text());
+        tell_backup(given.back());
       }
+      const std::string ticket = std::to_string(place - given.begin() + 1);
+      DVS_CHECK(endpoint.reply(incoming, dvk::as_bytes(ticket)));
+    } else if (incoming.kind == Kind::message && incoming.text() == "follow") {
+      backup = incoming.from;
+      for (const std::string& id : given) tell_backup(id);
+    } else if (incoming.kind == Kind::message) {
+      given.emplace_back(incoming.text());
+    } else if (incoming.kind == Kind::promoted) {
+      std::printf("promoted to primary on node %u\n", dvs::raw(endpoint.node()));
     }
   }
-  void announce(const char* role) {
-    std::printf("%s on node %u\n", role, dvs::raw(endpoint_.node()));
-    std::fflush(stdout);
-  }
-
- private:
-  void answer(const dvk::Incoming& request) {
-    const auto [entry, is_new] = given_.emplace(request.text(), given_.size() + 1);
-    if (is_new) tell_backup(entry->first);
-    const std::string ticket = std::to_string(entry->second);
-    static_cast<void>(endpoint_.reply(request, dvk::as_bytes(ticket)));
-  }
-  // Returns once the backup's process has it. A backup that is gone needs to know nothing.
-  void tell_backup(const std::string& id) {
-    if (!backup_) return;
-    if (!endpoint_.send(*backup_, dvk::as_bytes(id)) || !endpoint_.flush(*backup_)) backup_.reset();
-  }
-
-  dvk::Endpoint endpoint_;
-  std::map<std::string, std::size_t> given_;  // request id to ticket
-  std::optional<dvk::Address> backup_;
-};
+}
 
 dvk::Result<dvk::Bytes> ask(dvk::Endpoint& endpoint, const std::string& name,
                             const std::string& id) {
-  const dvk::Deadline patience = std::chrono::seconds(30);
-  while (true) {
+  for (const dvk::Deadline patience = std::chrono::seconds(30);;) {
     const auto server = endpoint.lookup(name, patience);
     auto ticket = server ? endpoint.call(*server, dvk::as_bytes(id), patience)
                          : dvk::Result<dvk::Bytes>(std::unexpected(server.error()));
@@ -84,12 +66,10 @@ dvk::Result<dvk::Bytes> ask(dvk::Endpoint& endpoint, const std::string& name,
   }
 }
 
-int ask_for(const std::string& name, int count) {
-  auto endpoint = dvk::Endpoint::open();
-  if (!endpoint) return give_up("open", endpoint.error());
+int ask_for(dvk::Endpoint& endpoint, const std::string& name, int count) {
   for (int number = 0; number < count; ++number, usleep(100'000)) {
-    const std::string id = to_string(endpoint->address()) + "/" + std::to_string(number);
-    const auto ticket = ask(*endpoint, name, id);
+    const std::string id = to_string(endpoint.address()) + "/" + std::to_string(number);
+    const auto ticket = ask(endpoint, name, id);
     if (!ticket) return give_up("call", ticket.error());
     std::printf("ticket %.*s\n", static_cast<int>(ticket->size()), dvk::as_text(*ticket).data());
     std::fflush(stdout);
@@ -101,19 +81,21 @@ int ask_for(const std::string& name, int count) {
 
 int main(int argc, char** argv) {
   const std::string_view mode = argc > 2 ? argv[1] : "";
-  if (mode == "ask" && argc == 4) return ask_for(argv[2], std::atoi(argv[3]));
-  if (mode != "serve" && mode != "backup") {
-    std::fputs("usage: backup_service serve|backup NAME | backup_service ask NAME COUNT\n", stderr);
+  if (mode != "serve" && mode != "backup" && mode != "ask") {
+    std::fputs("usage: backup_service serve|backup NAME | backup_service ask NAME [COUNT]\n",
+               stderr);
     return 2;
   }
   const bool is_backup = mode == "backup";
-  auto endpoint = dvk::Endpoint::open({.name = argv[2], .is_backup = is_backup});
+  const std::string name = argv[2];
+  auto endpoint = dvk::Endpoint::open({.name = mode == "ask" ? "" : name, .is_backup = is_backup});
   if (!endpoint) return give_up("open", endpoint.error());
-  Tickets tickets(*std::move(endpoint));
-  if (is_backup) {
-    if (auto followed = tickets.follow(argv[2]); !followed)
-      return give_up("follow", followed.error());
+  if (mode == "ask") return ask_for(*endpoint, name, argc > 3 ? std::atoi(argv[3]) : 1);
+  if (is_backup) {  // asks to be told: of all there was so far, and of what comes
+    const auto primary = endpoint->lookup(name);
+    if (!primary) return give_up("lookup", primary.error());
+    auto followed = endpoint->send(*primary, dvk::as_bytes("follow"));
+    if (!followed) return give_up("follow", followed.error());
   }
-  tickets.announce(is_backup ? "backup" : "primary");
-  return give_up("serve", tickets.serve().error());
+  return give_up("serve", serve(*endpoint, is_backup).error());
 }

@@ -43,15 +43,9 @@ void check_codec(BytesView bytes) {
 void poke(dvk::core::GroupCore& core, std::uint8_t what, std::uint64_t& view) {
   using dvk::core::GroupView;
   switch (what % 6) {
-    case 0:
-      std::ignore = core.multicast(dvs::as_bytes("payload"));
-      break;
-    case 1:
-      core.on_peer_broken(address_of(what % 5));
-      break;
-    case 2:
-      core.end_turn();
-      break;
+    case 0: std::ignore = core.multicast(dvs::as_bytes("payload")); break;
+    case 1: core.on_peer_broken(address_of(what % 5)); break;
+    case 2: core.end_turn(); break;
     case 3:
       while (core.next_delivery()) continue;
       break;

@@ -60,24 +60,15 @@ class Victim {
 
   void step(Script& script) {
     switch (script.take<std::uint8_t>() % 9) {
-      case 0:
-        return write_word(script);
-      case 1:
-        return write_data(script);
-      case 2:
-        return fill_data(script);
-      case 3:
-        return move_tail(script);
-      case 4:
-        return read_in_place();
-      case 5:
-        return read_copy();
-      case 6:
-        return push(script);
-      case 7:
-        return use_words(script);
-      default:
-        consumer_ = RingConsumer(memory()), is_violated_ = false;
+      case 0: return write_word(script);
+      case 1: return write_data(script);
+      case 2: return fill_data(script);
+      case 3: return move_tail(script);
+      case 4: return read_in_place();
+      case 5: return read_copy();
+      case 6: return push(script);
+      case 7: return use_words(script);
+      default: consumer_ = RingConsumer(memory()), is_violated_ = false;
     }
   }
 

@@ -195,14 +195,10 @@ void Application::take(Incoming& item, const EndpointCore::Filter& filter) {
 }
 
 void Application::check_permitted(const Address& from) {
-  const Life* peer = context_.lives.find(from);
-  const Life* self = context_.lives.find(address_);
-  if (peer == nullptr || from.container != address_.container) {
-    return context_.judge.fail("isolation", "a message came from outside the container",
-                               {from, address_});
-  }
-  if (!context_.policy.may_talk(address_.container, {peer->name, peer->uid},
-                                {self->name, self->uid})) {
+  if (context_.lives.find(from) == nullptr || from.container != address_.container) {
+    context_.judge.fail("isolation", "a message came from outside the container",
+                        {from, address_});
+  } else if (!context_.calls.is_permitted(from, address_)) {
     context_.judge.fail("privileges", "a message came from one that may not talk to it",
                         {from, address_});
   }

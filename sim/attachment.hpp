@@ -14,6 +14,7 @@
 namespace sim {
 
 using dvk::node::Handle;
+using dvs::NodeId;
 
 class Process;
 class PeerRing;
@@ -82,15 +83,15 @@ struct ToProcessItem {
 };
 
 struct Attachment {
-  Attachment(Context& context, Handle handle, dvs::ContainerId container, std::uint32_t uid,
-             Process& process, Channel<ToDaemonItem>::Receiver daemon_socket,
+  Attachment(Context& context, Handle its_handle, dvs::ContainerId its_container,
+             std::uint32_t its_uid, Process& its_process, Channel<ToDaemonItem>::Receiver daemon_socket,
              Channel<RingRecord>::Receiver daemon_ring,
              Channel<ToProcessItem>::Receiver process_socket,
              Channel<RingRecord>::Receiver process_ring)
-      : handle(handle),
-        container(container),
-        uid(uid),
-        process(process),
+      : handle(its_handle),
+        container(its_container),
+        uid(its_uid),
+        process(its_process),
         to_daemon(context.scheduler, context.random, context.scenario.local_delay, 0,
                   std::move(daemon_socket)),
         ring_to_daemon(context.scheduler, context.random, context.scenario.local_delay,

@@ -74,11 +74,17 @@ void CallChecker::check_reply(const Address& from, std::uint64_t number, const C
   }
 }
 
+bool CallChecker::is_permitted(const Address& from, const Address& to) const {
+  const Life* one = lives_.find(from);
+  const Life* other = lives_.find(to);
+  return one != nullptr && other != nullptr && from.container == to.container &&
+         policy_.may_talk(from.container, {one->name, one->uid}, {other->name, other->uid});
+}
+
 void CallChecker::check_reason(const Address& from, const Address& peer, Errc reason) {
   const auto refuse = [&](std::string words) {
     judge_.fail("false_error", std::move(words), {from, peer});
   };
-  const bool is_refused = refused_.contains({from, peer});
   switch (reason) {
     case Errc::peer_died:
       if (lives_.find(peer) == nullptr) return refuse("peer_died, of one that never lived");
@@ -90,7 +96,7 @@ void CallChecker::check_reason(const Address& from, const Address& peer, Errc re
       if (lives_.find(peer) != nullptr) refuse("unknown_endpoint, of one that has lived");
       return;
     case Errc::not_permitted:
-      if (!is_refused) refuse("not_permitted, of one that it may talk to");
+      if (is_permitted(from, peer)) refuse("not_permitted, of one that it may talk to");
       return;
     default:
       return refuse("a peer's end of an undocumented kind: " + std::string(name_of(reason)));

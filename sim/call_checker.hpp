@@ -11,6 +11,7 @@
 #include <dvs/result.hpp>
 
 #include "base/bytes.hpp"
+#include "dvk/node/policy.hpp"
 #include "sim/judge.hpp"
 #include "sim/lives.hpp"
 #include "sim/payload.hpp"
@@ -19,7 +20,8 @@ namespace sim {
 
 class CallChecker {
  public:
-  CallChecker(Judge& judge, Lives& lives) : judge_(judge), lives_(lives) {}
+  CallChecker(Judge& judge, Lives& lives, const dvk::node::Policy& policy)
+      : judge_(judge), lives_(lives), policy_(policy) {}
 
   // Something happened that may make paths be given up.
   void disrupted() { is_disrupted_ = true; }
@@ -37,9 +39,9 @@ class CallChecker {
   // A call of one that lives, to whomever, that has not ended.
   std::optional<std::pair<Address, Address>> find_pending() const;
   void check_at_end();
+  bool is_permitted(const Address& from, const Address& to) const;
   // Whether an error that the library reports about a peer may be true.
   void check_reason(const Address& from, const Address& peer, dvs::Errc reason);
-  void expect_refused(const Address& from, const Address& peer) { refused_.insert({from, peer}); }
 
   std::uint64_t count() const { return count_; }
 
@@ -58,10 +60,10 @@ class CallChecker {
 
   Judge& judge_;
   Lives& lives_;
+  const dvk::node::Policy& policy_;
   bool is_disrupted_ = false;
   std::map<Key, Call> calls_;
   std::set<Key> open_;
-  std::set<std::pair<Address, Address>> refused_;  // who may not talk to whom
   std::uint64_t count_ = 0;
 };
 

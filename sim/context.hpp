@@ -39,11 +39,11 @@ struct Context {
   Judge judge{scheduler};
   Lives lives{scheduler, judge};
   MessageChecker messages{judge, lives, scenario.limits};
-  CallChecker calls{judge, lives};
+  dvk::node::Policy policy;
+  CallChecker calls{judge, lives, policy};
   NameChecker names{scheduler, judge, lives};
   CopyChecker copies{judge};
-  GroupChecker groups{judge};
-  dvk::node::Policy policy;
+  GroupChecker groups{judge, lives};
   bool is_healed = false;  // the time of faults is over
 
   // What idle traffic is measured by.

@@ -288,7 +288,8 @@ void Daemon::open_ring(Handle first, Handle second, bool is_trusted) {
   if (a == attached_.end() || b == attached_.end()) return;
   Attachment& one = *a->second.attachment;
   Attachment& two = *b->second.attachment;
-  const auto ring = std::make_shared<PeerRing>(context_, one.process, two.process);
+  const auto ring = std::make_shared<PeerRing>(context_, one.process.library(),
+                                               two.process.library());
   const auto tell = [&](Attachment& to, const Address& peer) {
     dvk::wire::Route route{.peer = peer, .kind = dvk::wire::RouteKind::ring};
     route.node = machine_.id;

@@ -37,7 +37,7 @@ class Network {
   ~Network() = default;
 };
 
-class Daemon final : dvk::node::Output, LaneOwner {
+class Daemon final : public dvk::node::Output, public LaneOwner {
  public:
   Daemon(Context& context, Machine& machine, Network& network, std::uint64_t boot);
 

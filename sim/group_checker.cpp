@@ -95,6 +95,7 @@ std::optional<std::string> GroupChecker::find_pending() const {
     const dvk::core::GroupView& last = group.views.rbegin()->second;
     const std::uint64_t end = group.history.empty() ? 0 : group.history.rbegin()->first;
     for (const Address& address : last.members) {
+      if (!lives_.is_alive(address)) continue;
       const auto found = group.members.find(address);
       const Member member = found == group.members.end() ? Member{} : found->second;
       if (member.view != last.number || member.position != end) {

@@ -13,12 +13,13 @@
 
 #include "dvk/core/group_core.hpp"
 #include "sim/judge.hpp"
+#include "sim/lives.hpp"
 
 namespace sim {
 
 class GroupChecker {
  public:
-  explicit GroupChecker(Judge& judge) : judge_(judge) {}
+  GroupChecker(Judge& judge, const Lives& lives) : judge_(judge), lives_(lives) {}
 
   // The oracle decided on a view.
   void view_decided(std::uint64_t group, const dvk::core::GroupView& view);
@@ -58,6 +59,7 @@ class GroupChecker {
   void fail(std::string words, const dvs::Address& a, const dvs::Address& b = {});
 
   Judge& judge_;
+  const Lives& lives_;
   std::map<std::uint64_t, Group> groups_;
   std::uint64_t deliveries_ = 0;
 };

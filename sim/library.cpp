@@ -218,7 +218,8 @@ void Library::on_daemon_message(ToProcessItem&& item) {
 }
 
 void Library::on_welcome(const dvk::wire::Welcome& message, dvs::BytesView state) {
-  core_.emplace(message.address, *this, context_.scenario.limits);
+  dvk::core::Carrier& carrier = *this;
+  core_.emplace(message.address, carrier, context_.scenario.limits);
   if (!is_adopter_) {
     state_ = State::active;
     return upper_.on_welcome();

@@ -22,15 +22,15 @@ class Process;
 
 struct Life {
   Address address;
-  std::string name;
+  std::string name{};
   std::uint32_t uid = 0;
   bool is_backup = false;
   Instant began{};
-  std::optional<Instant> ended;
-  std::optional<Instant> declared_dead;
-  Address declared_to;
+  std::optional<Instant> ended{};
+  std::optional<Instant> declared_dead{};
+  Address declared_to{};
   const Process* active = nullptr;    // who may act for it
-  std::set<const Process*> holders;  // who acts or may come to; by identity only, never iterated
+  std::set<const Process*> holders{};  // who acts or may come to; by identity only, never iterated
 };
 
 class Lives {

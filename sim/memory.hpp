@@ -23,11 +23,11 @@ class Memory {
     std::size_t offset = 0, bytes = 0;
     std::uint64_t grant = 0;  // 0: none now
     Access access{};
-    std::optional<dvs::Address> grantee;  // nothing: everybody
+    std::optional<dvs::Address> grantee{};  // nothing: everybody
     unsigned readers = 0;                 // copies under way from here
     bool is_target = false;               // one is under way to here
     bool is_tainted = false;              // a copy to here failed: anything may be in it
-    dvs::Bytes expected;
+    dvs::Bytes expected{};
   };
 
   Memory(std::size_t bytes, std::size_t slot_count, Random& random);

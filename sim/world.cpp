@@ -11,7 +11,7 @@ using std::chrono::hours;
 using std::chrono::milliseconds;
 
 World::World(Context& context)
-    : context_(context), names_{"a0", "a1", "b0", "b1", "b2"} {
+    : context_(context), names_{"a0", "a1", "a2", "a3", "b0", "b1", "b2", "b3"} {
   if (context.scenario.has_policy) draw_policy();
   for (unsigned i = 1; i <= context.scenario.nodes; ++i) {
     const auto drift = static_cast<std::int64_t>(

@@ -1,5 +1,6 @@
 // dvsd: reads what it is asked to do and does it. Exit codes: 0, 1 failure, 2 usage or configuration.
 #include <exception>
+#include <variant>
 
 #include <fmt/format.h>
 
@@ -12,9 +13,9 @@
 namespace dvsd {
 namespace {
 
-int run(const Done& done) { return done.exit_code; }
+int serve(const Done& done) { return done.exit_code; }
 
-int run(const Control& control) {
+int serve(const Control& control) {
   const auto answer = dvk::daemon::ask_daemon((control.run_dir / "control.sock").string(),
                                               control.command);
   if (!answer) {
@@ -25,7 +26,7 @@ int run(const Control& control) {
   return answer->starts_with(R"({"ok":true)") ? 0 : exit_failure;
 }
 
-int run(const Run& request) {
+int serve(const Run& request) {
   auto config = dvk::daemon::load_config(request.overrides);
   if (!config) {
     fmt::print(stderr, "dvsd: {}\n", config.error().detail);
@@ -40,8 +41,15 @@ int run(const Run& request) {
   auto daemon = dvk::daemon::Daemon::create(*std::move(config));
   const auto result = daemon ? (*daemon)->run() : std::unexpected(daemon.error());
   if (result) return 0;
-  spdlog::critical("event=failed error={}", dvk::daemon::quoted(result.error()));
+  spdlog::critical("event=failed error={}", dvk::daemon::log_text(result.error()));
   return exit_failure;
+}
+
+int serve(const PkiInit& request) { return run(request); }
+int serve(const PkiIssue& request) { return run(request); }
+
+int serve_request(const Request& request) {
+  return std::visit([](const auto& what) { return serve(what); }, request);
 }
 
 }  // namespace
@@ -49,8 +57,7 @@ int run(const Run& request) {
 
 int main(int argument_count, char** arguments) {
   try {
-    const dvsd::Request request = dvsd::read_command_line(argument_count, arguments);
-    return std::visit([](const auto& what) { return dvsd::run(what); }, request);
+    return dvsd::serve_request(dvsd::read_command_line(argument_count, arguments));
   } catch (const std::exception& error) {
     // Libraries throw where nothing can be done any more: out of memory, mostly.
     fmt::print(stderr, "dvsd: {}\n", error.what());

@@ -21,14 +21,10 @@ constexpr std::size_t piece_bytes_max = std::size_t{1} << 30;
 
 std::unexpected<Error> transfer_error(const char* what) {
   switch (errno) {
-    case EFAULT:
-      return fail(Errc::bad_address, what);
-    case EPERM:
-      return fail(Errc::not_permitted, what);
-    case ESRCH:
-      return fail(Errc::peer_died, what);
-    default:
-      return fail_os(what);
+    case EFAULT: return fail(Errc::bad_address, what);
+    case EPERM: return fail(Errc::not_permitted, what);
+    case ESRCH: return fail(Errc::peer_died, what);
+    default: return fail_os(what);
   }
 }
 

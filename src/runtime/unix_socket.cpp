@@ -51,15 +51,11 @@ struct ControlBuffer {
 
 std::unexpected<Error> packet_error(const char* what) {
   switch (errno) {
-    case EAGAIN:
-      return fail(Errc::would_block, what);
+    case EAGAIN: return fail(Errc::would_block, what);
     case EPIPE:
-    case ECONNRESET:
-      return fail(Errc::peer_died, what);
-    case EMSGSIZE:
-      return fail(Errc::message_too_large, what);
-    default:
-      return fail_os(what);
+    case ECONNRESET: return fail(Errc::peer_died, what);
+    case EMSGSIZE: return fail(Errc::message_too_large, what);
+    default: return fail_os(what);
   }
 }
 

@@ -40,6 +40,7 @@ bool Conversation::withdraw_request(std::uint64_t token) {
   if (found == waiting_.end()) return false;
   retained_cost_ -= cost_of(found->payload.size());
   waiting_.erase(found);
+  promote_waiting();  // what waited behind it may be smaller
   return true;
 }
 
@@ -64,6 +65,9 @@ void Conversation::set_path(PathKind path) {
   window_.rewind();
   replay_at_ = dvs::never;
   replay_after_ = limits_.replay_after;
+  is_probe_due_ = false;
+  // What the old path carried of acknowledgements and credit may be lost with it.
+  if (was_heard()) acknowledge_by(TimePoint::min());
 }
 
 void Conversation::fill_header(PacketHeader& header) const {
@@ -90,16 +94,39 @@ bool Conversation::flush(Carrier& carrier, TimePoint now) {
     header.sequence = window_.next_number();
     header.payload_bytes = static_cast<std::uint32_t>(outgoing->payload.size());
     if (!carrier.transmit(peer_, header, outgoing->payload)) return false;
+    handed_ = std::max(handed_, header.sequence);
     window_.advance();
-    if (path_ == PathKind::lossy) {
-      if (replay_at_ == dvs::never) replay_at_ = now + replay_after_;
-      // It rode on the packet. A lossless path has its own place for acknowledgements.
-      acknowledgements_owed_ = 0;
-      acknowledge_at_ = dvs::never;
-      advertised_credit_ = header.credit;
-    }
+    note_acknowledged(header);
+    if (path_ == PathKind::lossy && replay_at_ == dvs::never) replay_at_ = now + replay_after_;
+  }
+  if (is_probe_due_ && !flush_probe(carrier)) return false;
+  if (path_ == PathKind::lossy && is_starved() && replay_at_ == dvs::never) {
+    replay_at_ = now + replay_after_;
   }
   return acknowledge_at_ > now || flush_acknowledgement(carrier);
+}
+
+// The acknowledgement rode on a packet. A lossless path has its own place for it.
+void Conversation::note_acknowledged(const PacketHeader& header) {
+  if (path_ != PathKind::lossy) return;
+  acknowledgements_owed_ = 0;
+  acknowledge_at_ = dvs::never;
+  advertised_credit_ = header.credit;
+}
+
+// The packet that brought the credit may be lost, and nothing else would come: a number that the peer has
+// had makes it acknowledge again.
+bool Conversation::flush_probe(Carrier& carrier) {
+  if (is_starved()) {
+    PacketHeader header;
+    fill_header(header);
+    header.kind = PacketKind::notify;
+    header.sequence = window_.first_number() - 1;
+    if (!carrier.transmit(peer_, header, {})) return false;
+    note_acknowledged(header);
+  }
+  is_probe_due_ = false;
+  return true;
 }
 
 bool Conversation::flush_acknowledgement(Carrier& carrier) {
@@ -133,7 +160,8 @@ bool Conversation::receive(const PacketHeader& header, TimePoint now) {
   // that begins epoch after epoch while what it sent in older ones lies untaken.
   const bool is_over_credit = received_cost_ + cost > released_cost_ + limits_.window_cost;
   const bool is_hoarding = held_cost_ + cost > 4 * limits_.window_cost;
-  if (cost != 0 && (is_over_credit || is_hoarding)) return false;
+  const bool is_next = header.sequence == received_.received() + 1;
+  if (is_next && cost != 0 && (is_over_credit || is_hoarding)) return false;
   if (received_.offer(header.sequence) != ReceiveWindow::Verdict::accept) {
     acknowledge_by(now);  // its idea of what we have is wrong: tell it
     return false;
@@ -148,12 +176,14 @@ bool Conversation::receive(const PacketHeader& header, TimePoint now) {
 }
 
 void Conversation::on_acknowledgement(const Acknowledgement& theirs, TimePoint now) {
-  if (theirs.epoch != epoch_) return;
+  // Acknowledges what was never sent: harms only its own conversation.
+  if (theirs.epoch != epoch_ || theirs.number > handed_) return;
+  const bool was_starved = is_starved();
   const std::uint64_t first_before = window_.first_number();
-  const bool is_sane = window_.acknowledge(theirs.number, [&](const Outgoing& outgoing) {
+  const bool is_known = window_.acknowledge(theirs.number, [&](const Outgoing& outgoing) {
     if (wire::uses_credit(outgoing.kind)) retained_cost_ -= cost_of(outgoing.payload.size());
   });
-  if (!is_sane) return;  // acknowledges what was never sent: harms only its own conversation
+  DVS_ASSERT(is_known);
   if (window_.first_number() != first_before) {
     replay_after_ = limits_.replay_after;
     replay_at_ = path_ == PathKind::lossy && window_.in_flight() ? now + replay_after_ : dvs::never;
@@ -163,6 +193,10 @@ void Conversation::on_acknowledgement(const Acknowledgement& theirs, TimePoint n
   if (theirs.credit > credit_) {
     credit_ = theirs.credit;
     promote_waiting();
+  }
+  if (was_starved && !is_starved()) {  // answered
+    replay_after_ = limits_.replay_after;
+    replay_at_ = dvs::never;
   }
 }
 
@@ -184,8 +218,9 @@ std::uint64_t Conversation::break_off() {
   ++epoch_;
   window_.restart_at(1);
   waiting_.clear();
-  retained_cost_ = sent_cost_ = pending_bits_ = notify_number_ = 0;
+  retained_cost_ = sent_cost_ = pending_bits_ = notify_number_ = handed_ = 0;
   credit_ = limits_.window_cost;
+  is_probe_due_ = false;
   path_ = PathKind::none;
   replay_at_ = dvs::never;
   replay_after_ = limits_.replay_after;
@@ -200,6 +235,7 @@ bool Conversation::on_tick(TimePoint now) {
   if (path_ == PathKind::none) return false;
   if (now >= replay_at_) {
     window_.rewind();
+    is_probe_due_ = is_starved();
     replay_at_ = dvs::never;
     replay_after_ = std::min(replay_after_ * 2, limits_.replay_after_max);
     return true;
@@ -209,8 +245,8 @@ bool Conversation::on_tick(TimePoint now) {
 
 // One list of what travels with a moved endpoint, for both directions.
 void Conversation::fields(auto&& field) {
-  field(epoch_, sent_cost_, retained_cost_, credit_, pending_bits_, notify_number_, peer_epoch_,
-        held_cost_, received_cost_, released_cost_, is_watched, is_notify_queued);
+  field(epoch_, sent_cost_, credit_, pending_bits_, notify_number_, handed_, peer_epoch_, held_cost_,
+        received_cost_, released_cost_, is_watched, is_notify_queued);
 }
 
 void Conversation::save(wire::Writer& writer) {
@@ -221,17 +257,28 @@ void Conversation::save(wire::Writer& writer) {
   writer(first, received, numbered, waiting);
 }
 
-void Conversation::load(wire::Reader& reader) {
+bool Conversation::load(wire::Reader& reader) {
   fields(reader);
   std::uint64_t first = 0, received = 0;
   std::vector<Outgoing> numbered, waiting;
   reader(first, received, numbered, waiting);
+  constexpr std::uint64_t number_max = std::uint64_t{1} << 62;
+  if (!reader.is_good() || first == 0 || first > number_max || received > number_max ||
+      handed_ >= first + numbered.size()) {
+    return false;
+  }
+  for (const auto* retained : {&numbered, &waiting}) {
+    for (const Outgoing& outgoing : *retained) {
+      if (wire::uses_credit(outgoing.kind)) retained_cost_ += cost_of(outgoing.payload.size());
+    }
+  }
   window_.restart_at(first);
   for (Outgoing& outgoing : numbered) window_.push(std::move(outgoing));
   window_.rewind();
   waiting_.assign(std::make_move_iterator(waiting.begin()), std::make_move_iterator(waiting.end()));
   received_.restart_after(received);
   advertised_credit_ = released_cost_ + limits_.window_cost;
+  return true;
 }
 
 }  // namespace dvk::core

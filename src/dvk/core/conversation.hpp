@@ -88,6 +88,9 @@ class Conversation {
   void notify(std::uint64_t bits);
   // Takes back a request that has not left yet. False: it has (or may have).
   bool withdraw_request(std::uint64_t token);
+  // Whether anything was ever handed to a carrier or taken from the peer: then the peer may repeat what
+  // it sent, and knows our numbers.
+  bool has_begun() const { return handed_ != 0 || epoch_ != 1 || was_heard(); }
   // Everything sent so far has been taken by the peer.
   bool is_flushed() const { return window_.empty() && waiting_.empty() && pending_bits_ == 0; }
 
@@ -120,7 +123,8 @@ class Conversation {
 
   // --- Moving ---
   void save(wire::Writer& writer);
-  void load(wire::Reader& reader);
+  // False: no state that a conversation could have.
+  [[nodiscard]] bool load(wire::Reader& reader);
 
   // Bookkeeping of EndpointCore.
   bool is_flush_pending = false;
@@ -132,6 +136,11 @@ class Conversation {
   void promote_waiting();
   void promote_notify();
   void fill_header(PacketHeader& header) const;
+  bool was_heard() const { return received_.received() != 0 || peer_epoch_ != 1; }
+  void note_acknowledged(const PacketHeader& header);
+  // Waits for credit with nothing under way whose acknowledgement could bring it.
+  bool is_starved() const { return window_.empty() && !waiting_.empty(); }
+  bool flush_probe(Carrier& carrier);
   bool flush_acknowledgement(Carrier& carrier);
   Acknowledgement acknowledgement() const;
   void acknowledge_by(TimePoint when) { acknowledge_at_ = std::min(acknowledge_at_, when); }
@@ -145,6 +154,7 @@ class Conversation {
   // Sending. waiting_ holds what has no credit and so no number yet.
   std::uint32_t epoch_ = 1;
   SendWindow<Outgoing> window_;
+  std::uint64_t handed_ = 0;  // the highest number of this epoch that a carrier was given
   std::deque<Outgoing> waiting_;
   std::uint64_t retained_cost_ = 0;  // of window_ and waiting_, credit-using packets only
   std::uint64_t sent_cost_ = 0;      // numbered in this epoch
@@ -153,6 +163,7 @@ class Conversation {
   std::uint64_t notify_number_ = 0;  // of the notify in flight; 0: none
   TimePoint replay_at_ = dvs::never;
   Duration replay_after_;
+  bool is_probe_due_ = false;
 
   // Receiving.
   std::uint32_t peer_epoch_ = 1;

@@ -54,7 +54,8 @@ void EndpointCore::flush(Conversation& conversation, TimePoint now) {
     return;
   }
   conversation.is_flush_pending = !conversation.flush(carrier_, now);
-  wake_by(conversation.next_deadline());
+  // Whoever waits for room is told of it by path_writable, not by the clock.
+  if (!conversation.is_flush_pending) wake_by(conversation.next_deadline());
 }
 
 // --- Sending -------------------------------------------------------------------------------------
@@ -95,8 +96,10 @@ void EndpointCore::cancel_call(std::uint64_t call, TimePoint now) {
   if (found == calls_.end()) return;
   Conversation* to = found->second.is_done ? nullptr : find(found->second.peer);
   calls_.erase(found);
-  if (to == nullptr || to->withdraw_request(call)) return;
-  (void)to->submit(PacketKind::cancel, call, {});  // needs no credit: cannot fail
+  if (to == nullptr) return;
+  if (!to->withdraw_request(call)) {
+    (void)to->submit(PacketKind::cancel, call, {});  // needs no credit: cannot fail
+  }
   flush(*to, now);
 }
 
@@ -218,9 +221,10 @@ void EndpointCore::deliver_notify(Conversation& from, std::uint64_t bits) {
     const auto queued = std::ranges::find_if(mailbox_, [&](const Incoming& item) {
       return item.kind == Incoming::Kind::notify && item.from == from.peer();
     });
-    DVS_ASSERT(queued != mailbox_.end());
-    queued->bits |= bits;
-    return;
+    if (queued != mailbox_.end()) {
+      queued->bits |= bits;
+      return;
+    }
   }
   from.is_notify_queued = true;
   mailbox_.push_back({.kind = Incoming::Kind::notify, .from = from.peer(), .bits = bits});
@@ -249,7 +253,7 @@ void EndpointCore::on_tick(TimePoint now) {
   deadline_ = dvs::never;
   for (auto& [peer, conversation] : conversations_) {
     if (conversation->on_tick(now)) flush(*conversation, now);
-    wake_by(conversation->next_deadline());
+    if (!conversation->is_flush_pending) wake_by(conversation->next_deadline());
   }
 }
 
@@ -293,16 +297,17 @@ void EndpointCore::peer_gone(const Address& peer, Errc reason, TimePoint) {
     if (reason == Errc::peer_died) remember_end(peer, reason);
     return;
   }
+  const bool has_begun = to->has_begun();
   const std::uint64_t lost = to->break_off();
   if (lost != 0 || to->is_watched) {
     mailbox_.push_back(
         {.kind = Incoming::Kind::peer_end, .from = peer, .reason = reason, .lost = lost});
   }
   to->is_watched = to->is_route_wanted = to->is_flush_pending = false;
-  // An unreachable peer may come back and repeat what was taken already: the receiving half stays.
-  if (reason == Errc::unreachable) return;
-  // Nor may a peer that was refused for now be forgotten if it was ever heard.
-  if (reason == Errc::peer_died || reason == Errc::protocol_violation) remember_end(peer, reason);
+  const bool is_final = reason == Errc::peer_died || reason == Errc::protocol_violation;
+  // A peer that may come back repeats what was taken already, and knows our numbers.
+  if (!is_final && has_begun) return;
+  if (is_final) remember_end(peer, reason);
   last_used_ = nullptr;
   conversations_.erase(peer);
 }
@@ -365,13 +370,15 @@ Result<void> EndpointCore::load(BytesView state) {
   wire::Reader reader(state);
   std::uint32_t version = 0, count = 0;
   reader(version, self_, next_call_, count);
-  if (version != state_version) {
+  if (reader.is_good() && version != state_version) {
     return dvs::fail(Errc::version_mismatch, "state of endpoint version " + std::to_string(version));
   }
   for (; count != 0 && reader.is_good(); --count) {
     Address peer;
     reader(peer);
-    conversation(peer).load(reader);
+    if (!conversation(peer).load(reader)) {
+      return dvs::fail(Errc::protocol_violation, "malformed conversation in endpoint state");
+    }
   }
   std::vector<Incoming> mailbox;
   reader(mailbox, count);

@@ -55,7 +55,7 @@ class EndpointCore {
   Result<void> notify(const Address& peer, std::uint64_t bits, TimePoint now);
   // Asks for a way to the peer, with nothing to send yet; see route_state.
   Result<void> find_route(const Address& peer);
-  // Delivers a peer_end when the peer ends or becomes unreachable.
+  // Delivers a peer_end, once, when the peer ends or becomes unreachable.
   void watch(const Address& peer, TimePoint now);
   // Everything sent to the peer has been taken by its library.
   bool is_flushed(const Address& peer) const;
@@ -97,7 +97,8 @@ class EndpointCore {
   void thaw(TimePoint now);
   bool is_frozen() const { return is_frozen_; }
   // The frozen state. `load` makes a core that goes on exactly where the saved one stopped; it has no
-  // paths yet and asks for them when thawed. Error: protocol_violation.
+  // paths yet and asks for them when thawed. Errors: protocol_violation, version_mismatch; the core that
+  // failed to load is good for nothing.
   Bytes save();
   Result<void> load(BytesView state);
 

@@ -3,7 +3,6 @@
 #include "dvk/core/group_core.hpp"
 
 #include <algorithm>
-#include <set>
 #include <string>
 
 #include "base/assert.hpp"
@@ -22,10 +21,6 @@ namespace {
 // Up to here acknowledging to all costs no more messages than acknowledging to the leader and being
 // told: (n - 1) * (n - 1) against 2 * (n - 1). All members must agree on it.
 constexpr std::size_t direct_members_max = 3;
-
-std::unexpected<dvs::Error> violation(const Address& from, const std::string& what) {
-  return dvs::fail(Errc::protocol_violation, "group member " + dvs::to_string(from) + ": " + what);
-}
 
 }  // namespace
 
@@ -91,7 +86,7 @@ void GroupCore::enter(const GroupView& view) {
   for (auto& [member, peer] : peers_) {
     const auto early = early_reports_.find(member);
     if (early == early_reports_.end() || early->second.view != view_.number) {
-      peer.must_resume = is_leader() && has_dropped_reports_;
+      if (is_leader() && has_dropped_reports_) resume_to_.insert(member);
     } else if (is_leader()) {
       // A report that cannot be true is as good as none: the view waits for its successor.
       std::ignore = take(member, peer, early->second);
@@ -134,13 +129,11 @@ Result<void> GroupCore::on_message(const Address& from, dvs::BytesView bytes) {
   if (is_evicted_) return {};
   DVS_TRY(wire::GroupMessage message, wire::decode_group(bytes));
   const auto found = peers_.find(from);
-  if (wire::view_of(message) != view_.number) {
-    if (std::holds_alternative<wire::GroupResume>(message) && found != peers_.end()) {
-      repeat(from, found->second);
-      return {};
-    }
-    return on_other_view(from, message);
+  if (std::holds_alternative<wire::GroupResume>(message)) {
+    if (found != peers_.end()) repeat(from, found->second);
+    return {};
   }
+  if (wire::view_of(message) != view_.number) return on_other_view(from, message);
   if (found == peers_.end())
     return violation(from, "is not in view " + std::to_string(view_.number));
   return std::visit([&](auto& body) { return take(from, found->second, body); }, message);
@@ -152,7 +145,6 @@ Result<void> GroupCore::on_other_view(const Address& from, const wire::GroupMess
     keep_early(from, *report);
     return {};
   }
-  if (std::holds_alternative<wire::GroupResume>(message)) return {};
   // Nobody has anything else for us before our own report for that view.
   return violation(from, "message of a view that was not reported for");
 }
@@ -190,9 +182,8 @@ Result<void> GroupCore::take(const Address& from, Peer& peer, wire::GroupAcknowl
   return {};
 }
 
-Result<void> GroupCore::take(const Address& from, Peer& peer, wire::GroupResume&) {
-  repeat(from, peer);
-  return {};
+Result<void> GroupCore::take(const Address&, Peer&, wire::GroupResume&) {
+  return {};  // taken before, whatever its view
 }
 
 Result<void> GroupCore::acknowledge(const Address& from, Peer& peer, std::uint64_t acknowledged) {
@@ -210,10 +201,11 @@ Result<void> GroupCore::acknowledge(const Address& from, Peer& peer, std::uint64
 }
 
 void GroupCore::on_peer_broken(const Address& member) {
+  if (is_evicted_) return;
+  // Also if it is not in our view: then it may have lost a report for a view we do not know yet.
+  resume_to_.insert(member);
   const auto found = peers_.find(member);
-  if (found == peers_.end()) return;
-  repeat(member, found->second);
-  found->second.must_resume = true;
+  if (found != peers_.end()) repeat(member, found->second);
 }
 
 // Everything sent to `member` in this view that it has not confirmed may be lost.
@@ -351,11 +343,11 @@ std::optional<GroupDelivery> GroupCore::next_delivery() {
 // ----------------------------------------------------------------------------------------
 
 void GroupCore::end_turn() {
-  if (is_evicted_ || view_.number == 0) return;
-  for (auto& [member, peer] : peers_) {
-    if (!std::exchange(peer.must_resume, false)) continue;
+  if (is_evicted_) return;
+  for (const Address& member : std::exchange(resume_to_, {})) {
     output_.send(member, wire::encode_group(wire::GroupResume{view_.number}));
   }
+  if (view_.number == 0) return;
   is_leader() ? lead() : follow();
 }
 

@@ -28,6 +28,8 @@
 #include <deque>
 #include <map>
 #include <optional>
+#include <set>
+#include <string>
 #include <utility>
 #include <variant>
 #include <vector>
@@ -133,7 +135,6 @@ class GroupCore {
   struct Peer {
     // At the leader: all the member holds. In direct views: what it told everybody.
     std::uint64_t acknowledged = 0;
-    bool must_resume = false;
     std::uint64_t told_acknowledged = 0;  // what this member acknowledged to it
     // The rest is the leader's.
     std::optional<wire::GroupReport> report;
@@ -157,6 +158,7 @@ class GroupCore {
     std::uint64_t up_to;
   };
 
+  static std::unexpected<dvs::Error> violation(const dvs::Address& from, const std::string& what);
   const dvs::Address& leader() const { return view_.members.front(); }
   bool is_leader() const { return leader() == self_; }
   bool is_direct() const;
@@ -220,6 +222,8 @@ class GroupCore {
   std::map<dvs::Address, Peer> peers_;
   std::map<dvs::Address, wire::GroupReport> early_reports_;  // of views not installed yet
   bool has_dropped_reports_ = false;
+  std::set<dvs::Address>
+      resume_to_;  // asked in the next end_turn() to repeat what they have for us
 
   // As member.
   bool has_reported_ = false;

@@ -14,14 +14,6 @@ using wire::GroupBatch;
 using wire::GroupEntry;
 using wire::GroupEntryKind;
 
-namespace {
-
-std::unexpected<dvs::Error> violation(const Address& from, const std::string& what) {
-  return dvs::fail(Errc::protocol_violation, "group member " + dvs::to_string(from) + ": " + what);
-}
-
-}  // namespace
-
 // --- Entering a view
 // -------------------------------------------------------------------------------
 

@@ -59,18 +59,21 @@ class Group {
 
   // Until nothing moves. Every message is a turn of its own.
   void run() {
-    while (true) {
+    do {
       for (auto& [serial, core] : cores_) core->end_turn();
-      const auto next =
-          std::ranges::find_if(wire_, [&](const Sent& sent) { return !is_blocked(sent); });
-      if (next == wire_.end()) return;
-      const Sent sent = std::move(*next);
-      wire_.erase(next);
-      const auto target = cores_.find(sent.to);
-      if (target == cores_.end()) continue;
-      const auto taken = target->second->on_message(address_of(sent.from), sent.bytes);
-      ASSERT_TRUE(taken.has_value()) << dvs::to_string(taken.error());
-    }
+    } while (deliver_one());
+  }
+  bool deliver_one() {
+    const auto next =
+        std::ranges::find_if(wire_, [&](const Sent& sent) { return !is_blocked(sent); });
+    if (next == wire_.end()) return false;
+    const Sent sent = std::move(*next);
+    wire_.erase(next);
+    const auto target = cores_.find(sent.to);
+    if (target == cores_.end()) return true;
+    const auto taken = target->second->on_message(address_of(sent.from), sent.bytes);
+    EXPECT_TRUE(taken.has_value()) << dvs::to_string(taken.error());
+    return taken.has_value();
   }
   void multicast(std::uint64_t serial, const std::string& text) {
     ASSERT_TRUE(cores_.at(serial)->multicast(dvs::as_bytes(text)).has_value());
@@ -369,6 +372,55 @@ TEST(GroupCore, ASlowReaderSlowsTheGroupDown) {
       group.run();
     }
     EXPECT_EQ(group[2].outstanding(), 0U);
+  }
+}
+
+TEST(GroupCore, AFullReaderAndAJoiningMemberDoNotWaitForEachOther) {
+  Group group;
+  group.add(2, {.window_bytes = 1});
+  group.install_all(1, {1, 2, 4});
+  group.run();
+  EXPECT_EQ(group.read(2), Texts{"view 1"});
+  group.block(1, 2);
+  for (const auto* text : {"a", "b", "c"}) group.multicast(1, text);
+  group.run();
+  group.die(4);
+  group.lose_waiting();
+  group.unblock();
+  group.install_all(2, {1, 2, 3});
+  Texts texts;
+  for (int round = 0; round < 10; ++round) {
+    group.run();
+    for (const std::string& text : group.read(2)) texts.push_back(text);
+  }
+  EXPECT_EQ(texts, (Texts{"a", "b", "c", "view 2"}));
+}
+
+TEST(GroupCore, AFetchLostOnTheWayIsRepeated) {
+  for (const bool leader_is_told : {true, false}) {
+    Group group;
+    group.install_all(1, {1, 2, 3});
+    group.run();
+    group.block(1, 2);
+    group.multicast(1, "a");
+    group.run();
+    group.die(1);
+    group.lose_waiting();
+    group.install(2, 2, {2, 3});
+    group.unblock();
+    group.install(3, 2, {2, 3});
+    group[3].end_turn();
+    group.deliver_one();  // the report
+    group[2].end_turn();
+    group.lose_waiting();  // the fetch
+    group.unblock();
+    group.run();
+    EXPECT_FALSE(group[2].is_in_view());
+    if (leader_is_told) group[2].on_peer_broken(address_of(3));
+    if (!leader_is_told) group[3].on_peer_broken(address_of(2));
+    group.run();
+    EXPECT_EQ(group.read(2), (Texts{"view 1", "a", "view 2"}));
+    EXPECT_EQ(group.read(3), (Texts{"view 1", "a", "view 2"}));
   }
 }
 

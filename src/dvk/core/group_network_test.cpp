@@ -108,24 +108,12 @@ class World {
   // --- One step of ordinary life
   void step() {
     switch (below(8)) {
-      case 0:
-        multicast(any_node());
-        break;
-      case 1:
-        read(any_node(), below(4));
-        break;
-      case 2:
-        any_node_ends_turn();
-        break;
-      case 3:
-        learn_view(any_node());
-        break;
-      case 4:
-        learn_break(any_node());
-        break;
-      default:
-        deliver_one();
-        break;
+      case 0: multicast(any_node()); break;
+      case 1: read(any_node(), below(4)); break;
+      case 2: any_node_ends_turn(); break;
+      case 3: learn_view(any_node()); break;
+      case 4: learn_break(any_node()); break;
+      default: deliver_one(); break;
     }
   }
   void any_node_ends_turn() {
@@ -204,18 +192,12 @@ class World {
   // --- Trouble
   void make_trouble() {
     switch (below(6)) {
-      case 0:
-        kill_one();
-        break;
-      case 1:
-        change_view();
-        break;
+      case 0: kill_one(); break;
+      case 1: change_view(); break;
       case 2:
         for (std::size_t changes = 1 + below(3); changes > 0; --changes) change_view();
         break;
-      default:
-        break_conversation();
-        break;
+      default: break_conversation(); break;
     }
   }
   // The history lives as long as one member of every view that has it does.
@@ -297,6 +279,7 @@ class World {
         const std::uint64_t before = node->last_position;
         read(*node, 1000);
         node->core.end_turn();
+        read(*node, 1000);
         if (node->last_position != before) is_quiet = false;
       }
       while (deliver_one() && !failed()) is_quiet = false;

@@ -16,7 +16,7 @@ using dvs::Result;
 using dvs::TimePoint;
 using wire::FrameHeader;
 using wire::FrameType;
-using wire::Hello;
+using wire::LinkHello;
 namespace frame_flag = wire::frame_flag;
 
 namespace {
@@ -116,7 +116,7 @@ void LinkCore::on_connected(TimePoint now) {
   on_disconnected();
   is_connected_ = true;
   connected_at_ = last_sent_ = now;
-  hello_ = Hello{};
+  hello_ = LinkHello{};
   hello_.cluster = config_.cluster;
   hello_.boot = config_.boot;
   hello_.session = session_;
@@ -156,7 +156,7 @@ void LinkCore::set_state(LinkState state, std::uint64_t lost_frames) {
 
 // --- Hello and session ---
 
-Result<void> LinkCore::check_hello(const Hello& hello) const {
+Result<void> LinkCore::check_hello(const LinkHello& hello) const {
   if (hello.cluster != config_.cluster) {
     return fail(Errc::wrong_cluster,
                 node_text(hello.node) + " at the other end belongs to another cluster");
@@ -172,7 +172,7 @@ Result<void> LinkCore::check_hello(const Hello& hello) const {
 
 Result<void> LinkCore::take_hello(TimePoint now, const FrameHeader& header,
                                   dvs::BytesView payload) {
-  DVS_TRY(const Hello hello, wire::decode_hello(payload));
+  DVS_TRY(const LinkHello hello, wire::decode_hello(payload));
   DVS_CHECK(check_hello(hello));
   const bool is_answer = (header.flags & frame_flag::answer) != 0;
   if (is_established_) {
@@ -198,7 +198,7 @@ Result<void> LinkCore::take_hello(TimePoint now, const FrameHeader& header,
   return {};
 }
 
-Result<void> LinkCore::resume(TimePoint now, const Hello& hello) {
+Result<void> LinkCore::resume(TimePoint now, const LinkHello& hello) {
   if (hello.boot != peer_boot_) {
     return fail(Errc::protocol_violation, "another boot of the peer claims the same session");
   }
@@ -210,7 +210,7 @@ Result<void> LinkCore::resume(TimePoint now, const Hello& hello) {
   return {};
 }
 
-void LinkCore::begin_session(const Hello& hello) {
+void LinkCore::begin_session(const LinkHello& hello) {
   SessionCause cause = SessionCause::given_up;
   if (peer_boot_ == 0) {
     cause = SessionCause::first;
@@ -354,7 +354,7 @@ wire::Frame LinkCore::hello_frame(TimePoint now) {
   FrameHeader header;
   header.type = FrameType::hello;
   header.flags = is_established_ ? frame_flag::answer : 0;
-  header.payload_bytes = sizeof(Hello);
+  header.payload_bytes = sizeof(LinkHello);
   return {header, hello_bytes_};
 }
 

@@ -159,9 +159,9 @@ class LinkCore {
                                dvs::BytesView payload);
   dvs::Result<void> take_hello(dvs::TimePoint now, const wire::FrameHeader& header,
                                dvs::BytesView payload);
-  dvs::Result<void> check_hello(const wire::Hello& hello) const;
-  dvs::Result<void> resume(dvs::TimePoint now, const wire::Hello& hello);
-  void begin_session(const wire::Hello& hello);
+  dvs::Result<void> check_hello(const wire::LinkHello& hello) const;
+  dvs::Result<void> resume(dvs::TimePoint now, const wire::LinkHello& hello);
+  void begin_session(const wire::LinkHello& hello);
   void take_data(dvs::TimePoint now, const wire::FrameHeader& header, dvs::BytesView payload);
   dvs::Result<void> take_acknowledgement(dvs::TimePoint now, std::uint64_t number);
   void owe_acknowledgement(dvs::TimePoint now, std::size_t bytes);
@@ -198,8 +198,8 @@ class LinkCore {
   bool is_connected_ = false;
   bool is_established_ = false;
   std::uint64_t nonces_ = 0;  // drawn so far
-  wire::Hello hello_;         // ours, fixed for the connection
-  std::array<std::byte, sizeof(wire::Hello)> hello_bytes_{};
+  wire::LinkHello hello_;         // ours, fixed for the connection
+  std::array<std::byte, sizeof(wire::LinkHello)> hello_bytes_{};
   std::uint64_t peer_nonce_ = 0;
   bool is_hello_due_ = false;
   bool is_ack_due_ = false;
@@ -207,8 +207,6 @@ class LinkCore {
   bool is_replay_request_due_ = false;
   std::size_t unacknowledged_bytes_ = 0;
   unsigned unacknowledged_frames_ = 0;
-  std::uint64_t replay_requested_after_ =
-      0;  // the number the last request named, plus one; 0: none
 
   // Clocks; `never` when not running.
   dvs::TimePoint last_heard_;

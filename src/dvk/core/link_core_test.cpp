@@ -357,15 +357,15 @@ TEST_F(LinkCoreTest, ALieAboutWhatWasSentEndsTheConnection) {
 
 class LinkHelloTest : public LinkCoreTest {
  protected:
-  Result<void> meet(const wire::Hello& hello) {
+  Result<void> meet(const wire::LinkHello& hello) {
     a.core.on_connected(now);
     FrameHeader header;
     header.type = FrameType::hello;
     header.payload_bytes = sizeof hello;
     return a.core.on_frame(now, header, wire::encode_hello(hello));
   }
-  wire::Hello good_hello() const {
-    wire::Hello hello;
+  wire::LinkHello good_hello() const {
+    wire::LinkHello hello;
     hello.node = 2;
     hello.boot = 21;
     hello.nonce = 5;
@@ -374,7 +374,7 @@ class LinkHelloTest : public LinkCoreTest {
 };
 
 TEST_F(LinkHelloTest, EachWrongFieldHasItsError) {
-  wire::Hello hello = good_hello();
+  wire::LinkHello hello = good_hello();
   hello.cluster[3] = 1;
   EXPECT_EQ(meet(hello).error().code, Errc::wrong_cluster);
   hello = good_hello();
@@ -396,7 +396,7 @@ TEST_F(LinkHelloTest, APeerThatForgetsOrInventsMessagesIsRefused) {
   ASSERT_TRUE(a.core.send(text("1")).has_value());
   exchange();
   pass(milliseconds(20));
-  wire::Hello hello = good_hello();
+  wire::LinkHello hello = good_hello();
   hello.session = a.core.session();
   hello.received = 0;
   EXPECT_EQ(meet(hello).error().code, Errc::protocol_violation);

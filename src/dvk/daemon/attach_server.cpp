@@ -16,6 +16,7 @@ namespace dvk::daemon {
 
 using dvs::BytesView;
 using dvs::fail;
+using dvs::raw;
 using dvs::TimePoint;
 using dvs::runtime::Fd;
 
@@ -107,13 +108,13 @@ void AttachServer::accept(Listener& listener, TimePoint now) {
     // Mostly: out of descriptors. Trying again at once would be a busy loop.
     if (!socket) {
       spdlog::warn("event=accept_failed container={} error={}", listener.container->name,
-                   quoted(socket.error()));
+                   log_text(socket.error()));
       return pause(listener, now);
     }
     const auto result = take_connection(listener, *std::move(socket), now);
     if (!result) {
       spdlog::info("event=attach_refused container={} error={}", listener.container->name,
-                   quoted(result.error()));
+                   log_text(result.error()));
     }
   }
 }
@@ -298,7 +299,7 @@ void AttachServer::send(AttachedProcess& process, const wire::ToProcess& message
     }
     if (!rings) {
       spdlog::error("event=attach_failed handle={} error={}", raw(process.handle()),
-                    quoted(rings.error()));
+                    log_text(rings.error()));
       return refuse(process, Errc::system, "no rings: " + dvs::to_string(rings.error()));
     }
     fds = *std::move(rings);
@@ -314,7 +315,7 @@ void AttachServer::send(AttachedProcess& process, const wire::ToProcess& message
   if (const auto* refused = std::get_if<wire::Refused>(&message)) {
     spdlog::info("event=attach_refused handle={} pid={} uid={} error={} detail={}",
                  raw(process.handle()), process.pid(), process.uid(), dvs::name_of(refused->error),
-                 quoted(refused->detail));
+                 log_text(refused->detail));
     process.state = AttachedProcess::State::refused;
     process.close_at = std::chrono::steady_clock::now() + refused_timeout;
     set_deadline(process.close_at);
@@ -413,7 +414,7 @@ void AttachServer::doom(AttachedProcess& process, const dvs::Error& why) {
   if (std::exchange(process.is_doomed, true)) return;
   doomed_.push_back(process.handle());
   spdlog::debug("event=detached handle={} pid={} address={} reason={}", raw(process.handle()),
-                process.pid(), dvs::to_string(process.address()), quoted(why));
+                process.pid(), dvs::to_string(process.address()), log_text(why));
 }
 
 void AttachServer::reap() {

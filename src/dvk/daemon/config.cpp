@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <bit>
 #include <charconv>
+#include <cstring>
 #include <fstream>
 #include <set>
 #include <sstream>
@@ -11,6 +12,7 @@
 #include <fmt/format.h>
 
 #include "dvk/daemon/toml_reader.hpp"
+#include "dvk/link/pki.hpp"
 #include "dvk/ring/ring.hpp"
 
 namespace dvk::daemon {
@@ -124,7 +126,11 @@ void read_certificate(const toml::table& table, Config& config, TomlProblem& pro
   TomlReader reader(table, "certificate", problem);
   std::filesystem::path directory;
   read_path(reader, "directory", directory);
-  link::NodeFiles files = directory.empty() ? link::NodeFiles{} : link::NodeFiles::in(directory);
+  CertificateFiles files;
+  if (!directory.empty()) {
+    const auto named = link::NodeFiles::in(directory);
+    files = {named.authority, named.certificate, named.key};
+  }
   read_path(reader, "authority", files.authority);
   read_path(reader, "certificate", files.certificate);
   read_path(reader, "key", files.key);
@@ -337,9 +343,9 @@ Result<Config> load_config(const Overrides& overrides) {
   return parse_config(text.str(), path, overrides);
 }
 
-Result<wire::ClusterId> cluster_id_of(const Config& config) {
+Result<ClusterId> cluster_id_of(const Config& config) {
   if (config.certificate) {
-    DVS_TRY(const wire::ClusterId id, link::read_cluster_id(config.certificate->authority));
+    DVS_TRY(const ClusterId id, link::read_cluster_id(config.certificate->authority));
     if (!config.cluster.empty() && config.cluster != link::to_text(id)) {
       return fail(Errc::invalid_argument,
                   fmt::format("\"cluster\" is \"{}\", but the authority's certificate belongs to "
@@ -349,7 +355,7 @@ Result<wire::ClusterId> cluster_id_of(const Config& config) {
     return id;
   }
   // No protection anyway: any text will do, and the same text gives the same id (FNV-1a, twice).
-  wire::ClusterId id{};
+  ClusterId id{};
   std::uint64_t hash = 0xCBF29CE484222325U;
   for (std::size_t half = 0; half < 2; ++half) {
     for (const char c : config.cluster) {

@@ -5,6 +5,7 @@
 
 #include <sys/types.h>
 
+#include <array>
 #include <chrono>
 #include <cstdint>
 #include <filesystem>
@@ -16,7 +17,6 @@
 #include <dvs/result.hpp>
 
 #include "dvk/link/lane.hpp"
-#include "dvk/link/pki.hpp"
 #include "dvk/node/policy.hpp"
 
 namespace dvk::daemon {
@@ -36,6 +36,11 @@ struct ContainerConfig {
   node::Policy::ContainerRules rules;
 };
 
+// Where the node's certificate is; see link/pki.hpp.
+struct CertificateFiles {
+  std::filesystem::path authority, certificate, key;
+};
+
 struct TimingConfig {
   std::chrono::milliseconds heartbeat{100};  // silence on a link before a sign of life is sent
   std::chrono::milliseconds suspect{500};    // silence of a peer before it is suspected
@@ -50,7 +55,7 @@ struct Config {
   std::string listen_host;  // empty: no links, unless there are peers
   std::uint16_t listen_port = 0;
   std::vector<link::PeerAddress> peers;
-  std::optional<link::NodeFiles> certificate;
+  std::optional<CertificateFiles> certificate;
   bool insecure_plaintext = false;
   bool is_compressing = false;
   TimingConfig timings;
@@ -90,6 +95,7 @@ Result<HostPort> parse_host_port(std::string_view text);
 
 // The cluster of a configuration: what the certificates say, or made from `cluster` where there are none.
 // Blocks for the read. Errors: invalid_argument (files unusable, or they contradict `cluster`), system.
-Result<wire::ClusterId> cluster_id_of(const Config& config);
+using ClusterId = std::array<std::uint8_t, 16>;
+Result<ClusterId> cluster_id_of(const Config& config);
 
 }  // namespace dvk::daemon

@@ -26,6 +26,7 @@ using Clock = std::chrono::steady_clock;
 
 // As long as two processes on one core need to hand each other the ball; see ring/waiter.cpp.
 constexpr auto give_way_time_max = std::chrono::microseconds(50);
+constexpr auto give_way_turn_max = std::chrono::milliseconds(1);
 // asio measures waits itself; this keeps a wait from being overflowed into the past.
 constexpr auto sleep_time_max = std::chrono::seconds(3600);
 // The link's own descriptors have their turn at least this often, however busy the rings are.
@@ -53,7 +54,7 @@ void raise_descriptor_limit() {
 
 Result<std::unique_ptr<Daemon>> Daemon::create(Config config) {
   raise_descriptor_limit();
-  DVS_TRY(const wire::ClusterId cluster, cluster_id_of(config));
+  DVS_TRY(const ClusterId cluster, cluster_id_of(config));
   DVS_TRY(DirectoryLock state_lock, DirectoryLock::acquire(config.state_dir));
   DVS_TRY(DirectoryLock run_lock, DirectoryLock::acquire(config.run_dir));
   DVS_TRY(const bool has_version, check_state_version(config.state_dir));
@@ -80,7 +81,7 @@ Daemon::Daemon(Config config, DirectoryLock state_lock, DirectoryLock run_lock, 
       core_(config_.node, output_, make_policy(config_)),
       view_source_(std::make_unique<StaticView>(config_)) {}
 
-Result<void> Daemon::open(const wire::ClusterId& cluster) {
+Result<void> Daemon::open(const ClusterId& cluster) {
   DVS_TRY(boot_, serials_.give());
   dvs::runtime::Fd watched(::fcntl(waiter_.epoll_fd(), F_DUPFD_CLOEXEC, 0));
   if (!watched) return fail_os("duplicating the epoll descriptor");
@@ -186,16 +187,25 @@ void Daemon::watch_waiter() {
 // Lets a peer on the same core run and answer; mostly cheaper than being woken. True: there is something
 // to do.
 bool Daemon::give_way() {
+  using Verdict = ring::PhaseHabit::Verdict;
   if (!giving_way_.wants()) return false;
-  const TimePoint end = Clock::now() + give_way_time_max;
+  const TimePoint start = Clock::now();
+  TimePoint now = start;
   do {
     ::sched_yield();
-    if (has_packets() || io_.poll() != 0) {
-      giving_way_.record(true);
+    const bool is_ready = has_packets() || io_.poll() != 0;
+    const TimePoint before = std::exchange(now, Clock::now());
+    if (now - before > give_way_turn_max) {
+      // Another thread used up its time slice: sleeping would have cost less.
+      giving_way_.record(Verdict::costly);
+      return is_ready;
+    }
+    if (is_ready) {
+      giving_way_.record(Verdict::success);
       return true;
     }
-  } while (Clock::now() < end);
-  giving_way_.record(false);
+  } while (now - start < give_way_time_max);
+  giving_way_.record(Verdict::failure);
   return false;
 }
 
@@ -233,7 +243,7 @@ Result<void> Daemon::stop() {
   waiter_watch_.close(ignored);
   io_.poll();
   const auto closed = serials_.close();
-  if (!closed) spdlog::error("event=serials_not_closed error={}", quoted(closed.error()));
+  if (!closed) spdlog::error("event=serials_not_closed error={}", log_text(closed.error()));
   spdlog::info("event=stopped");
   return {};
 }
@@ -278,7 +288,7 @@ void Daemon::on_node_message(NodeId from, BytesView message) {
   Result<void> result;
   with_core([&] { result = core_.on_node_message(from, message, now_); });
   if (!result) {
-    spdlog::warn("event=bad_node_message node={} error={}", dvs::raw(from), quoted(result.error()));
+    spdlog::warn("event=bad_node_message node={} error={}", dvs::raw(from), log_text(result.error()));
   }
 }
 

@@ -48,7 +48,7 @@ class Daemon final : AttachUpper, LinksUpper, ViewUpper {
  private:
   Daemon(Config config, DirectoryLock state_lock, DirectoryLock run_lock, SerialStore serials,
          ring::Waiter waiter);
-  Result<void> open(const wire::ClusterId& cluster);
+  Result<void> open(const ClusterId& cluster);
 
   // --- The loop ---
   Result<bool> turn();

@@ -15,7 +15,7 @@ namespace dvk::daemon {
 void set_up_log(const std::string& level);
 
 // The text in double quotes, on one line whatever it contains.
-std::string quoted(std::string_view text);
-inline std::string quoted(const dvs::Error& error) { return quoted(dvs::to_string(error)); }
+std::string log_text(std::string_view text);
+inline std::string log_text(const dvs::Error& error) { return log_text(std::string_view(dvs::to_string(error))); }
 
 }  // namespace dvk::daemon

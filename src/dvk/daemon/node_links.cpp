@@ -2,12 +2,17 @@
 #include "dvk/daemon/node_links.hpp"
 
 #include <algorithm>
+#include <array>
+#include <deque>
+#include <map>
+#include <set>
 
 #include <boost/asio/co_spawn.hpp>
 
 #include <fmt/format.h>
 
 #include "dvk/daemon/log.hpp"
+#include "dvk/link/link_set.hpp"
 
 namespace dvk::daemon {
 
@@ -31,7 +36,7 @@ const char* name_of(SessionCause cause) {
   return "unknown";
 }
 
-link::LinkSetConfig link_config(const Config& config, const wire::ClusterId& cluster,
+link::LinkSetConfig link_config(const Config& config, const ClusterId& cluster,
                                 std::uint64_t boot) {
   link::LinkSetConfig links;
   links.self = config.node;
@@ -40,7 +45,10 @@ link::LinkSetConfig link_config(const Config& config, const wire::ClusterId& clu
   links.listen_host = config.listen_host;
   links.listen_port = config.listen_port;
   links.peers = config.peers;
-  if (config.certificate) links.certificate = *config.certificate;
+  if (config.certificate) {
+    links.certificate = {config.certificate->authority, config.certificate->certificate,
+                         config.certificate->key};
+  }
   links.insecure_plaintext = config.insecure_plaintext;
   links.is_compressing = config.is_compressing;
   links.timings.heartbeat_interval = config.timings.heartbeat;
@@ -53,23 +61,66 @@ link::LinkSetConfig link_config(const Config& config, const wire::ClusterId& clu
   return links;
 }
 
-}  // namespace
+// NodeLinks on a LinkSet.
+class LinkSetLinks final : public NodeLinks, link::LinkSetUpper {
+ public:
+  LinkSetLinks(const Config& config, LinksUpper& upper);
+  Result<void> open(boost::asio::io_context& io, link::LinkSetConfig config);
 
-NodeLinks::NodeLinks(const Config& config, LinksUpper& upper) : upper_(upper) {
+  void start() override { set_->start(); }
+  void stop(boost::asio::io_context& io) override;
+  bool send_control(NodeId node, Lane lane, Bytes message) override;
+  bool has_room(NodeId node, Lane lane) const override;
+  bool send(NodeId node, Lane lane, Bytes message) override;
+  Bytes take_buffer(std::size_t bytes) override { return set_->take_buffer(bytes); }
+  bool flush() override;
+  void settle() override;
+  bool cut(NodeId node) override { return set_->cut(node); }
+  std::uint16_t port() const override { return set_->port(); }
+  std::string status_json() const override;
+
+ private:
+  struct Waiting {
+    std::deque<Bytes> messages;
+    std::size_t bytes = 0;
+  };
+  struct Peer {
+    std::array<Waiting, link::lane_count> waiting;
+    // Restarts of the peer that the lane has met.
+    std::array<std::uint64_t, link::lane_count> restarts{};
+  };
+
+  // LinkSetUpper
+  void on_message(NodeId from, Lane lane, BytesView payload) override;
+  void on_event(NodeId peer, Lane lane, const LinkEvent& event) override;
+  void on_connection_failed(NodeId peer, const dvs::Error& error) override;
+  // No token was ever given out, so nobody can know one: the socket is closed.
+  void on_express(dvs::runtime::Fd, const link::ExpressToken&) override {}
+
+  void on_session(NodeId node, Lane lane, const LinkEvent& event);
+  void drop_waiting(NodeId node);
+  void send_waiting(NodeId node, Lane lane);
+  Waiting& waiting(NodeId node, Lane lane) {
+    return peers_.at(node).waiting[static_cast<std::size_t>(lane)];
+  }
+
+  LinksUpper& upper_;
+  std::map<NodeId, Peer> peers_;
+  std::set<NodeId> dirty_;       // sent to since the last flush
+  std::set<NodeId> overflowed_;  // more waited than may: broken as far as the core is concerned
+  std::unique_ptr<link::LinkSet> set_;
+};
+
+LinkSetLinks::LinkSetLinks(const Config& config, LinksUpper& upper) : upper_(upper) {
   for (const link::PeerAddress& peer : config.peers) peers_.try_emplace(peer.id);
 }
 
-Result<std::unique_ptr<NodeLinks>> NodeLinks::create(boost::asio::io_context& io,
-                                                     const Config& config,
-                                                     const wire::ClusterId& cluster,
-                                                     std::uint64_t boot, LinksUpper& upper) {
-  std::unique_ptr<NodeLinks> links(new NodeLinks(config, upper));
-  DVS_TRY(links->set_,
-          link::LinkSet::create(io, link_config(config, cluster, boot), *links));
-  return links;
+Result<void> LinkSetLinks::open(boost::asio::io_context& io, link::LinkSetConfig config) {
+  DVS_TRY(set_, link::LinkSet::create(io, std::move(config), *this));
+  return {};
 }
 
-void NodeLinks::stop(boost::asio::io_context& io) {
+void LinkSetLinks::stop(boost::asio::io_context& io) {
   flush();
   bool is_stopped = false;
   // Not detached in effect: the loop below does not end before it has.
@@ -84,20 +135,20 @@ void NodeLinks::stop(boost::asio::io_context& io) {
 
 // --- Sending ---
 
-bool NodeLinks::has_room(NodeId node, Lane lane) const {
+bool LinkSetLinks::has_room(NodeId node, Lane lane) const {
   const auto peer = peers_.find(node);
   return peer != peers_.end() && !overflowed_.contains(node) &&
          peer->second.waiting[static_cast<std::size_t>(lane)].messages.empty() &&
          set_->has_room(node, lane);
 }
 
-bool NodeLinks::send(NodeId node, Lane lane, Bytes message) {
+bool LinkSetLinks::send(NodeId node, Lane lane, Bytes message) {
   if (!has_room(node, lane) || !set_->send(node, lane, std::move(message))) return false;
   dirty_.insert(node);
   return true;
 }
 
-bool NodeLinks::send_control(NodeId node, Lane lane, Bytes message) {
+bool LinkSetLinks::send_control(NodeId node, Lane lane, Bytes message) {
   if (!peers_.contains(node) || set_->state(node, lane) == LinkState::down) return false;
   if (overflowed_.contains(node)) return true;  // lost, and told by settle
   Waiting& queue = waiting(node, lane);
@@ -115,11 +166,11 @@ bool NodeLinks::send_control(NodeId node, Lane lane, Bytes message) {
   return true;
 }
 
-void NodeLinks::drop_waiting(NodeId node) {
+void LinkSetLinks::drop_waiting(NodeId node) {
   for (Waiting& queue : peers_.at(node).waiting) queue = {};
 }
 
-void NodeLinks::send_waiting(NodeId node, Lane lane) {
+void LinkSetLinks::send_waiting(NodeId node, Lane lane) {
   Waiting& queue = waiting(node, lane);
   while (!queue.messages.empty() && set_->has_room(node, lane)) {
     Bytes message = std::move(queue.messages.front());
@@ -130,14 +181,14 @@ void NodeLinks::send_waiting(NodeId node, Lane lane) {
   }
 }
 
-bool NodeLinks::flush() {
+bool LinkSetLinks::flush() {
   const auto nodes = std::exchange(dirty_, {});
   for (const NodeId node : nodes) set_->flush(node);
   return !nodes.empty();
 }
 
 // The core is told that the link broke and is there again, so it asks anew for all that was lost.
-void NodeLinks::settle() {
+void LinkSetLinks::settle() {
   if (overflowed_.empty()) return;
   const auto nodes = std::exchange(overflowed_, {});
   for (const NodeId node : nodes) {
@@ -148,11 +199,11 @@ void NodeLinks::settle() {
 
 // --- From the links ---
 
-void NodeLinks::on_message(NodeId from, Lane, BytesView payload) {
+void LinkSetLinks::on_message(NodeId from, Lane, BytesView payload) {
   upper_.on_node_message(from, payload);
 }
 
-void NodeLinks::on_event(NodeId node, Lane lane, const LinkEvent& event) {
+void LinkSetLinks::on_event(NodeId node, Lane lane, const LinkEvent& event) {
   switch (event.kind) {
     case LinkEvent::Kind::state_changed:
       spdlog::info("event=link_state node={} lane={} state={} lost_frames={}", raw(node),
@@ -171,7 +222,7 @@ void NodeLinks::on_event(NodeId node, Lane lane, const LinkEvent& event) {
 // The lanes have sessions of their own, but the peer has one life. The message lane alone says when a new
 // one begins: nothing that matters comes on the bulk lane before. What the old life may still have under
 // way on the other lane is cut off, so that nothing it said is heard after its death.
-void NodeLinks::on_session(NodeId node, Lane lane, const LinkEvent& event) {
+void LinkSetLinks::on_session(NodeId node, Lane lane, const LinkEvent& event) {
   spdlog::info("event=link_session node={} lane={} cause={} lost_frames={}", raw(node),
                link::name_of(lane), name_of(event.cause), event.lost_frames);
   Peer& peer = peers_.at(node);
@@ -187,14 +238,11 @@ void NodeLinks::on_session(NodeId node, Lane lane, const LinkEvent& event) {
   upper_.on_link_up(node, false);
 }
 
-void NodeLinks::on_connection_failed(NodeId peer, const dvs::Error& error) {
-  spdlog::warn("event=connection_failed node={} error={}", raw(peer), quoted(error));
+void LinkSetLinks::on_connection_failed(NodeId peer, const dvs::Error& error) {
+  spdlog::warn("event=connection_failed node={} error={}", raw(peer), log_text(error));
 }
 
-// No token was ever given out, so nobody can know one.
-void NodeLinks::on_express(dvs::runtime::Fd, const link::ExpressToken&) {}
-
-std::string NodeLinks::status_json() const {
+std::string LinkSetLinks::status_json() const {
   std::string text = "[";
   for (const auto& [node, peer] : peers_) {
     for (const Lane lane : link::all_lanes) {
@@ -212,6 +260,16 @@ std::string NodeLinks::status_json() const {
     }
   }
   return text + "]";
+}
+
+}  // namespace
+
+Result<std::unique_ptr<NodeLinks>> NodeLinks::create(boost::asio::io_context& io,
+                                                     const Config& config, const ClusterId& cluster,
+                                                     std::uint64_t boot, LinksUpper& upper) {
+  auto links = std::make_unique<LinkSetLinks>(config, upper);
+  DVS_CHECK(links->open(io, link_config(config, cluster, boot)));
+  return links;
 }
 
 }  // namespace dvk::daemon

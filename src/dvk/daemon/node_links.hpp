@@ -2,17 +2,15 @@
 // up, packets that are dropped when there is no room, and news of sessions in the order the core needs.
 #pragma once
 
-#include <array>
-#include <deque>
-#include <map>
+#include <cstdint>
 #include <memory>
-#include <set>
 #include <string>
 
 #include <boost/asio/io_context.hpp>
 
+#include "base/bytes.hpp"
 #include "dvk/daemon/config.hpp"
-#include "dvk/link/link_set.hpp"
+#include "dvk/link/lane.hpp"
 
 namespace dvk::daemon {
 
@@ -30,69 +28,41 @@ class LinksUpper {
   ~LinksUpper() = default;
 };
 
-class NodeLinks final : link::LinkSetUpper {
+class NodeLinks {
  public:
   // What may wait for room beyond what the link retains, per node and lane; beyond it the link counts as
   // broken.
   static constexpr std::size_t waiting_bytes_max = 64 * 1024 * 1024;
 
-  // Errors: as LinkSet::create.
+  // Loads the certificates, binds the listener. `io` and `upper` must outlive the links.
+  // Errors: certificate_rejected, wrong_cluster, invalid_argument, system.
   static Result<std::unique_ptr<NodeLinks>> create(boost::asio::io_context& io, const Config& config,
-                                                   const wire::ClusterId& cluster,
-                                                   std::uint64_t boot, LinksUpper& upper);
+                                                   const ClusterId& cluster, std::uint64_t boot,
+                                                   LinksUpper& upper);
+  virtual ~NodeLinks() = default;
 
-  void start() { set_->start(); }
-  // Runs `io` until the links are closed, for half a second at most; what the sockets take before that is
-  // sent.
-  void stop(boost::asio::io_context& io);
+  virtual void start() = 0;
+  // Runs `io` until the links are closed.
+  virtual void stop(boost::asio::io_context& io) = 0;
 
   // False: the link is down, or there is no such node; the message is dropped.
-  bool send_control(NodeId node, Lane lane, dvs::Bytes message);
-  bool has_room(NodeId node, Lane lane) const;
-  // False: no room.
-  bool send(NodeId node, Lane lane, dvs::Bytes message);
-  dvs::Bytes take_buffer(std::size_t bytes) { return set_->take_buffer(bytes); }
+  virtual bool send_control(NodeId node, Lane lane, dvs::Bytes message) = 0;
+  // Of a message of any size that `send` would take.
+  virtual bool has_room(NodeId node, Lane lane) const = 0;
+  // False: no room, or the link is down; the message is dropped.
+  virtual bool send(NodeId node, Lane lane, dvs::Bytes message) = 0;
+  // A buffer for `send` with any contents, reused where possible.
+  virtual dvs::Bytes take_buffer(std::size_t bytes) = 0;
   // Writes what was sent in this turn. True: there was something.
-  bool flush();
+  virtual bool flush() = 0;
   // Hands up what could not be told at once. Not from within LinksUpper.
-  void settle();
+  virtual void settle() = 0;
 
-  bool cut(NodeId node) { return set_->cut(node); }
-  std::uint16_t port() const { return set_->port(); }
+  // Breaks the connections to the node as a failing network would. False: there were none.
+  virtual bool cut(NodeId node) = 0;
+  virtual std::uint16_t port() const = 0;
   // The links for people and programs, as a JSON array.
-  std::string status_json() const;
-
- private:
-  struct Waiting {
-    std::deque<dvs::Bytes> messages;
-    std::size_t bytes = 0;
-  };
-  struct Peer {
-    std::array<Waiting, link::lane_count> waiting;
-    // Restarts of the peer that the lane has met.
-    std::array<std::uint64_t, link::lane_count> restarts{};
-  };
-
-  NodeLinks(const Config& config, LinksUpper& upper);
-
-  // LinkSetUpper
-  void on_message(NodeId from, Lane lane, dvs::BytesView payload) override;
-  void on_event(NodeId peer, Lane lane, const core::LinkEvent& event) override;
-  void on_connection_failed(NodeId peer, const dvs::Error& error) override;
-  void on_express(dvs::runtime::Fd socket, const link::ExpressToken& token) override;
-
-  void on_session(NodeId node, Lane lane, const core::LinkEvent& event);
-  void drop_waiting(NodeId node);
-  void send_waiting(NodeId node, Lane lane);
-  Waiting& waiting(NodeId node, Lane lane) {
-    return peers_.at(node).waiting[static_cast<std::size_t>(lane)];
-  }
-
-  LinksUpper& upper_;
-  std::map<NodeId, Peer> peers_;
-  std::set<NodeId> dirty_;       // sent to since the last flush
-  std::set<NodeId> overflowed_;  // more waited than may: broken as far as the core is concerned
-  std::unique_ptr<link::LinkSet> set_;
+  virtual std::string status_json() const = 0;
 };
 
 }  // namespace dvk::daemon

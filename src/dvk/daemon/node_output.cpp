@@ -80,7 +80,7 @@ void NodeOutput::open_ring(Handle first, Handle second, bool is_trusted) {
     attach_->send(to, route, std::move(fds));
   };
   if (!ends) {
-    spdlog::error("event=ring_failed error={}", quoted(ends.error()));
+    spdlog::error("event=ring_failed error={}", log_text(ends.error()));
     tell(*one, *two, {});
     return tell(*two, *one, {});
   }
@@ -185,7 +185,7 @@ Result<void> NodeOutput::copy_data_to_node(NodeId node, const wire::CopyDataHead
 std::uint64_t NodeOutput::fresh_serial() {
   const auto serial = serials_.give();
   if (serial) return *serial;
-  spdlog::critical("event=out_of_serials error={}", quoted(serial.error()));
+  spdlog::critical("event=out_of_serials error={}", log_text(serial.error()));
   std::_Exit(1);
 }
 

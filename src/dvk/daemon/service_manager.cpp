@@ -26,8 +26,8 @@ void notify_service_manager(std::string_view state) {
   const auto size = static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + length);
   if (::sendto(socket.get(), state.data(), state.size(), MSG_NOSIGNAL,
                reinterpret_cast<const sockaddr*>(&address), size) < 0) {
-    spdlog::warn("event=notify_failed socket={} error={}", quoted(path),
-                 quoted(std::strerror(errno)));
+    spdlog::warn("event=notify_failed socket={} error={}", log_text(path),
+                 log_text(std::strerror(errno)));
   }
 }
 

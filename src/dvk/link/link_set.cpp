@@ -399,7 +399,7 @@ Result<LaneDriver*> LinkSet::lane_for(const Connection& connection, const wire::
   if (frame.header.type != wire::FrameType::hello) {
     return fail(Errc::protocol_violation, connection.peer_text() + " did not begin with a hello");
   }
-  DVS_TRY(const wire::Hello hello, wire::decode_hello(frame.payload));
+  DVS_TRY(const wire::LinkHello hello, wire::decode_hello(frame.payload));
   claimed = NodeId{hello.node};
   if (hello.cluster != config_.cluster) {
     return fail(Errc::wrong_cluster,

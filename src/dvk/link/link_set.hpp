@@ -52,7 +52,7 @@ class LinkSetUpper {
   // State changes, new sessions (with what was lost), room after a full queue.
   virtual void on_event(dvs::NodeId peer, Lane lane, const core::LinkEvent& event) = 0;
   // A connection could not be made or had to be closed. `peer` is no_node when it did not get as
-  // far as saying who it is. A failure that repeats is told once. Codes: version_mismatch,
+  // far as saying who it is. A failure to dial that repeats is told once. Codes: version_mismatch,
   // wrong_cluster, certificate_expired, certificate_rejected, protocol_violation, unreachable,
   // system.
   virtual void on_connection_failed(dvs::NodeId peer, const dvs::Error& error) = 0;

@@ -105,6 +105,11 @@ class TestCluster {
     if (made) cluster_ = *made;
   }
   ~TestCluster() {
+    // They refer to what the test has on its stack, which is gone by now.
+    for (auto& [number, node] : nodes_) {
+      node->handle_message = nullptr;
+      node->handle_batch_end = nullptr;
+    }
     while (!nodes_.empty()) stop(nodes_.begin()->first);
   }
 

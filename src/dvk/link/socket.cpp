@@ -6,12 +6,13 @@
 #include <sys/socket.h>
 
 #include <cstring>
+#include <functional>
+#include <memory>
+#include <optional>
 #include <utility>
-#include <variant>
 #include <vector>
 
 #include <boost/asio/as_tuple.hpp>
-#include <boost/asio/experimental/awaitable_operators.hpp>
 #include <boost/asio/ip/tcp.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <boost/asio/use_awaitable.hpp>
@@ -29,13 +30,39 @@ using dvs::fail_os;
 using dvs::Result;
 using dvs::TimePoint;
 using dvs::runtime::Fd;
-using namespace asio::experimental::awaitable_operators;
 
 namespace {
 
 constexpr auto as_result = asio::as_tuple(asio::use_awaitable);
 constexpr int unsent_bytes_max = 128 * 1024;
 constexpr int backlog = 128;
+
+// Calls `cancel` when the time has come, unless it is gone by then.
+class Deadline {
+ public:
+  Deadline(asio::io_context& io, TimePoint when, std::function<void()> cancel)
+      : state_(std::make_shared<State>(std::move(cancel))), timer_(io, when) {
+    // Shared, as the handler may be under way already when the deadline goes.
+    timer_.async_wait([state = state_](const boost::system::error_code& error) {
+      if (error || !state->cancel) return;
+      state->is_past = true;
+      state->cancel();
+    });
+  }
+  ~Deadline() { state_->cancel = nullptr; }
+  Deadline(const Deadline&) = delete;
+  Deadline& operator=(const Deadline&) = delete;
+  bool is_past() const { return state_->is_past; }
+
+ private:
+  struct State {
+    explicit State(std::function<void()> c) : cancel(std::move(c)) {}
+    std::function<void()> cancel;
+    bool is_past = false;
+  };
+  std::shared_ptr<State> state_;
+  asio::steady_timer timer_;
+};
 
 std::string text_of(const PeerAddress& peer) {
   return fmt::format("node {} at {}:{}", dvs::raw(peer.id), peer.host, peer.port);
@@ -48,14 +75,10 @@ asio::awaitable<Result<std::vector<tcp::endpoint>>> resolve(asio::io_context& io
   const auto address = asio::ip::make_address(peer.host, error);
   if (!error) co_return std::vector{tcp::endpoint(address, peer.port)};
   tcp::resolver resolver(io);
-  asio::steady_timer timer(io, deadline);
-  const auto outcome =
-      co_await (resolver.async_resolve(peer.host, std::to_string(peer.port), as_result) ||
-                timer.async_wait(as_result));
-  if (outcome.index() == 1) {
-    co_return fail(Errc::deadline, "looking up the name of " + text_of(peer));
-  }
-  const auto& [code, found] = std::get<0>(outcome);
+  const Deadline limit(io, deadline, [&resolver] { resolver.cancel(); });
+  const auto [code, found] =
+      co_await resolver.async_resolve(peer.host, std::to_string(peer.port), as_result);
+  if (limit.is_past()) co_return fail(Errc::deadline, "looking up the name of " + text_of(peer));
   if (code == asio::error::operation_aborted) co_return fail(Errc::cancelled);
   std::vector<tcp::endpoint> endpoints;
   for (const auto& entry : found) endpoints.push_back(entry.endpoint());
@@ -115,16 +138,10 @@ Socket::Socket(asio::io_context& io, Fd fd) : io_(io), descriptor_(io, fd.releas
 
 asio::awaitable<Result<void>> Socket::wait(asio::posix::descriptor_base::wait_type type,
                                            TimePoint deadline) {
-  boost::system::error_code error;
-  if (deadline == dvs::never) {
-    std::tie(error) = co_await descriptor_.async_wait(type, as_result);
-  } else {
-    asio::steady_timer timer(io_, deadline);
-    const auto outcome =
-        co_await (descriptor_.async_wait(type, as_result) || timer.async_wait(as_result));
-    error = std::visit([](const auto& ended) { return std::get<0>(ended); }, outcome);
-    if (!error && outcome.index() == 1) co_return fail(Errc::deadline, "the peer took too long");
-  }
+  std::optional<Deadline> limit;
+  if (deadline != dvs::never) limit.emplace(io_, deadline, [this] { descriptor_.cancel(); });
+  const auto [error] = co_await descriptor_.async_wait(type, as_result);
+  if (limit && limit->is_past()) co_return fail(Errc::deadline, "the peer took too long");
   if (error == asio::error::operation_aborted || error == asio::error::bad_descriptor) {
     co_return fail(Errc::cancelled);
   }

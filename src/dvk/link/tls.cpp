@@ -95,7 +95,7 @@ Error alert_error(int reason, const std::string& peer) {
     case SSL_R_SSLV3_ALERT_UNSUPPORTED_CERTIFICATE:
     case SSL_R_TLSV13_ALERT_CERTIFICATE_REQUIRED:
       return {Errc::certificate_rejected, 0,
-              fmt::format("{} refuses this node's certificate", peer)};
+              fmt::format("{} refuses this node's certificate; its own log says why", peer)};
     case SSL_R_UNSUPPORTED_PROTOCOL:
     case SSL_R_TLSV1_ALERT_PROTOCOL_VERSION:
       return {Errc::version_mismatch, 0, fmt::format("{} does not speak TLS 1.3", peer)};

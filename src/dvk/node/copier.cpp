@@ -30,6 +30,7 @@ void Copier::on_order(const LocalEndpoint& orderer, std::uint64_t token,
       .source = {order.source, order.source_grant, order.source_offset},
       .target = {order.target, order.target_grant, order.target_offset},
       .bytes = order.bytes,
+      .source_node = *source_node,
       .target_node = *target_node};
   // When the bytes come here, this node knows all about them already.
   if (*target_node == self_) {
@@ -42,16 +43,24 @@ void Copier::on_order(const LocalEndpoint& orderer, std::uint64_t token,
 }
 
 void Copier::on_start(NodeId from, const wire::CopyStart& start) {
-  if (start.target_node == self_ && start.orderer_node != self_ &&
-      locals_.find(start.source.endpoint) == nullptr) {
-    // From the source's node, ahead of the bytes.
-    const LocalEndpoint* owner = locals_.find(start.target.endpoint);
-    const Key key{start.orderer_node, start.copy};
-    if (owner == nullptr) return finish(key, Errc::peer_died);
-    targets_[key] = {start, from, owner->handle, 0};
-    return;
+  if (start.orderer_node == self_) return;  // knows its own orders
+  if (start.source_node == self_) {
+    if (start.orderer_node == from) begin_source(start);
+  } else if (start.target_node == self_ && start.source_node == from) {
+    begin_target(from, start);
   }
-  if (start.orderer_node == from) begin_source(start);
+}
+
+// From the source's node, ahead of the bytes.
+void Copier::begin_target(NodeId from, const wire::CopyStart& start) {
+  const Key key{start.orderer_node, start.copy};
+  if (const auto stopped = stopped_.find(start.orderer_node);
+      stopped != stopped_.end() && stopped->second.recall(start.copy) != nullptr) {
+    return stopped->second.forget(start.copy);
+  }
+  const LocalEndpoint* owner = locals_.find(start.target.endpoint);
+  if (owner == nullptr) return finish(key, Errc::peer_died);
+  targets_[key] = {start, from, owner->handle, 0};
 }
 
 void Copier::begin_source(const wire::CopyStart& start) {
@@ -92,6 +101,12 @@ bool Copier::move_piece(const Key& key, Source& source) {
       std::min<std::uint64_t>(piece_bytes, start.bytes - source.position));
   const bool is_last = source.position + bytes == start.bytes;
   Result<void> result;
+  if (locals_.find(source.owner) == nullptr) {
+    const Key done = key;
+    sources_.erase(done);
+    finish(done, Errc::unreachable);  // it moved away
+    return true;
+  }
   if (start.target_node == self_) {
     result = copy_here(source, bytes);
     if (!result || is_last) {
@@ -126,7 +141,7 @@ bool Copier::move_piece(const Key& key, Source& source) {
 Result<void> Copier::copy_here(Source& source, std::size_t bytes) {
   const wire::CopyStart& start = source.start;
   const LocalEndpoint* target = locals_.find(start.target.endpoint);
-  if (target == nullptr) return dvs::fail(Errc::peer_died);
+  if (target == nullptr) return dvs::fail(Errc::unreachable);  // it moved away
   std::byte piece[piece_bytes];
   const std::span<std::byte> view(piece, bytes);
   DVS_CHECK(output_.read_memory(source.owner, start.orderer, start.source, source.position, view));
@@ -141,9 +156,15 @@ void Copier::on_data(NodeId from, const wire::CopyDataHead& head, BytesView data
   const wire::CopyStart& start = target.start;
   const bool is_in_place = head.position == target.position &&
                            data.size() <= start.bytes - target.position;
-  const Result<void> result =
-      is_in_place ? output_.write_memory(target.owner, start.orderer, start.target, head.position, data)
-                  : dvs::fail(Errc::protocol_violation);
+  Result<void> result;
+  if (locals_.find(target.owner) == nullptr) {
+    result = dvs::fail(Errc::unreachable);  // it moved away
+  } else if (!is_in_place) {
+    result = dvs::fail(Errc::protocol_violation);
+  } else {
+    result =
+        output_.write_memory(target.owner, start.orderer, start.target, head.position, data);
+  }
   target.position += data.size();
   if (result && target.position < start.bytes) return;
   targets_.erase(found);
@@ -188,8 +209,9 @@ void Copier::on_end(NodeId from, const wire::CopyEnd& end) {
     return;
   }
   if (end.orderer_node != from) return;
-  sources_.erase({from, end.copy});
-  targets_.erase({from, end.copy});
+  const Key key{from, end.copy};
+  const std::size_t ended = sources_.erase(key) + targets_.erase(key);
+  if (ended == 0) stopped_[from].remember(end.copy, true);
 }
 
 void Copier::on_local_end(Handle handle) {
@@ -213,6 +235,7 @@ void Copier::on_local_end(Handle handle) {
 }
 
 void Copier::on_node_broken(NodeId node, Errc reason) {
+  stopped_.erase(node);
   std::vector<std::uint64_t> broken;
   for (const auto& [copy, order] : orders_) {
     if (order.source_node == node || order.target_node == node) broken.push_back(copy);

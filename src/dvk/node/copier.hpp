@@ -19,7 +19,7 @@ class Copier {
 
   // An order from a local endpoint; answered by a copy_result packet with the same token. Errors:
   // not_ready (no open conversation with a side: ask for its route first), grant_denied, grant_revoked,
-  // bad_address, peer_died, unreachable, invalid_argument.
+  // bad_address, peer_died, queue_full; unreachable: a link was lost, or a side moved away meanwhile.
   void on_order(const LocalEndpoint& orderer, std::uint64_t token, const wire::CopyOrder& order);
   void on_local_end(Handle handle);
 
@@ -56,6 +56,7 @@ class Copier {
   };
 
   void begin_source(const wire::CopyStart& start);
+  void begin_target(NodeId from, const wire::CopyStart& start);
   bool move_piece(const Key& key, Source& source);
   Result<void> copy_here(Source& source, std::size_t bytes);
   void finish(const Key& key, Errc error);
@@ -69,6 +70,8 @@ class Copier {
   std::map<Handle, unsigned> orders_of_;
   std::map<Key, Source> sources_;
   std::map<Key, Target> targets_;
+  // Ended before their beginning was here, which comes on another lane. By orderer's node.
+  std::map<NodeId, Memory<std::uint64_t, bool, 4096>> stopped_;
   Key last_worked_{};  // round robin over sources_
   std::uint64_t next_copy_ = 1;
 };

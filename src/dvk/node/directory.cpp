@@ -33,20 +33,28 @@ void Directory::send(NodeId node, const wire::NodeMessage& message) {
 // --- Agent ---------------------------------------------------------------------------------------
 
 void Directory::register_endpoint(std::uint64_t ticket, const wire::DirectoryEntry& entry,
-                                  TimePoint now) {
-  ask(ticket, wire::Register{.entry = entry}, now);
+                                  Patience patience, TimePoint now) {
+  ask(ticket, wire::Register{.entry = entry},
+      patience == Patience::endless ? dvs::never : now + request_timeout, now);
 }
 
 void Directory::lookup(std::uint64_t ticket, ContainerId container, const std::string& name,
                        TimePoint now) {
-  ask(ticket, wire::Lookup{.container = container, .name = name}, now);
+  ask(ticket, wire::Lookup{.container = container, .name = name}, now + request_timeout, now);
 }
 
 void Directory::locate(std::uint64_t ticket, const Address& address, TimePoint now) {
-  ask(ticket, wire::Locate{.address = address}, now);
+  ask(ticket, wire::Locate{.address = address}, now + request_timeout, now);
 }
 
 void Directory::unregister(const Address& address, TimePoint) {
+  for (auto& [request, pending] : pending_) {
+    const auto* registration = std::get_if<wire::Register>(&pending.message);
+    if (registration != nullptr &&
+        registration->entry.address.incarnation == address.incarnation) {
+      pending.is_undone = true;
+    }
+  }
   if (view_.directory_authority() == dvs::no_node) return;
   send(view_.directory_authority(), wire::Unregister{address});
 }
@@ -55,7 +63,8 @@ void Directory::forget(std::uint64_t ticket) {
   std::erase_if(pending_, [&](const auto& item) { return item.second.ticket == ticket; });
 }
 
-void Directory::ask(std::uint64_t ticket, wire::NodeMessage message, TimePoint now) {
+void Directory::ask(std::uint64_t ticket, wire::NodeMessage message, TimePoint give_up_at,
+                    TimePoint now) {
   now_ = now;
   const std::uint64_t request = next_request_++;
   std::visit(
@@ -63,7 +72,7 @@ void Directory::ask(std::uint64_t ticket, wire::NodeMessage message, TimePoint n
         if constexpr (requires { body.view; body.request; }) body.request = request;
       },
       message);
-  Pending pending{ticket, std::move(message), now + request_timeout, now};
+  Pending pending{ticket, std::move(message), give_up_at, now};
   transmit(pending_.emplace(request, std::move(pending)).first->second, now);
 }
 
@@ -85,7 +94,9 @@ void Directory::transmit(Pending& pending, TimePoint now) {
 }
 
 void Directory::fail(const Pending& pending, Errc error) {
-  if (std::holds_alternative<wire::Register>(pending.message)) {
+  if (const auto* registration = std::get_if<wire::Register>(&pending.message)) {
+    // The request may still arrive, but the name is not wanted any more.
+    unregister(registration->entry.address, now_);
     upper_.registered(pending.ticket, error, {});
   } else {
     upper_.found(pending.ticket, error, {}, {});
@@ -99,9 +110,13 @@ void Directory::on_registered(const wire::Registered& message, TimePoint now) {
     found->second.send_at = std::min(found->second.send_at, now + retry_after);
     return;
   }
-  const std::uint64_t ticket = found->second.ticket;
+  const Pending pending = std::move(found->second);
   pending_.erase(found);
-  upper_.registered(ticket, message.error, message.id);
+  if (!pending.is_undone) return upper_.registered(pending.ticket, message.error, message.id);
+  if (message.error != Errc{}) return;
+  Address address = std::get<wire::Register>(pending.message).entry.address;
+  address.id = message.id;
+  unregister(address, now);
 }
 
 void Directory::on_lookup_result(const wire::LookupResult& message, TimePoint now) {
@@ -173,6 +188,7 @@ void Directory::on_link_down(NodeId node) {
 
 void Directory::on_node_lost(NodeId node) {
   if (is_authority()) remove_node(node);
+  if (unreported_.erase(node) != 0 && unreported_.empty()) promote_orphans();
 }
 
 void Directory::on_tick(TimePoint now) {
@@ -242,9 +258,18 @@ Errc Directory::enter(NodeId from, const wire::DirectoryEntry& entry, EndpointId
 }
 
 void Directory::on_unregister(NodeId from, const wire::Unregister& message) {
-  const auto found = entries_.find(message.address);
+  auto found = entries_.find(message.address);
+  if (found == entries_.end()) {
+    // Who gave a registration up has not learned the id that the name has always had.
+    found = std::ranges::find_if(entries_, [&](const auto& item) {
+      return item.first.container == message.address.container &&
+             item.first.incarnation == message.address.incarnation;
+    });
+  }
   // It may have moved: only the node it lives on may take it out.
-  if (found != entries_.end() && found->second.node == from) remove(message.address);
+  if (found == entries_.end() || found->second.node != from) return;
+  const Address address = found->first;
+  remove(address);
 }
 
 void Directory::remove(const Address& address) {

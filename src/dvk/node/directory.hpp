@@ -35,8 +35,14 @@ class Directory {
   Directory(NodeId self, Output& output, DirectoryUpper& upper, LocalTable& locals);
 
   // --- Agent ---
-  // Errors reported: name_in_use; unreachable when no authority answered for request_timeout.
-  void register_endpoint(std::uint64_t ticket, const wire::DirectoryEntry& entry, TimePoint now);
+  enum class Patience : std::uint8_t {
+    limited,  // gives up after request_timeout
+    endless,  // for an endpoint that lives already, whose place must become known
+  };
+  // Errors reported: name_in_use; unreachable when no authority answered in time.
+  void register_endpoint(std::uint64_t ticket, const wire::DirectoryEntry& entry, Patience patience,
+                         TimePoint now);
+  // Also undoes a registration of that incarnation that is still under way.
   void unregister(const Address& address, TimePoint now);
   // unknown_endpoint if nobody holds the name, or if the endpoint is not known.
   void lookup(std::uint64_t ticket, ContainerId container, const std::string& name, TimePoint now);
@@ -69,6 +75,7 @@ class Directory {
     std::uint64_t ticket = 0;
     wire::NodeMessage message;
     TimePoint give_up_at{}, send_at{};
+    bool is_undone = false;  // a registration that is taken back as soon as it is answered
   };
   struct Entry {
     wire::DirectoryEntry entry;
@@ -77,7 +84,7 @@ class Directory {
   using Name = std::pair<ContainerId, std::string>;
 
   // Agent
-  void ask(std::uint64_t ticket, wire::NodeMessage message, TimePoint now);
+  void ask(std::uint64_t ticket, wire::NodeMessage message, TimePoint give_up_at, TimePoint now);
   void transmit(Pending& pending, TimePoint now);
   void fail(const Pending& pending, Errc error);
   void send_report();

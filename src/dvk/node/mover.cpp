@@ -100,7 +100,7 @@ void Mover::on_query(NodeId from, const wire::MoveQuery& message) {
 
 // --- Target --------------------------------------------------------------------------------------
 
-void Mover::on_prepare(NodeId from, const wire::MovePrepare& message) {
+void Mover::on_prepare(NodeId from, const wire::MovePrepare& message, TimePoint now) {
   const Key key{from, message.move};
   if (message.total_bytes > state_bytes_max) {
     return output_.to_node(from, wire::MoveReady{message.move, Errc::message_too_large});
@@ -115,7 +115,7 @@ void Mover::on_prepare(NodeId from, const wire::MovePrepare& message) {
                .state = {}};
   }
   if (arrival.state.size() + message.piece.size() > arrival.total_bytes) {
-    arrivals_.erase(key);
+    drop_arrival(key, now);
     return output_.to_node(from, wire::MoveReady{message.move, Errc::protocol_violation});
   }
   arrival.state.insert(arrival.state.end(), message.piece.begin(), message.piece.end());
@@ -181,7 +181,7 @@ void Mover::on_decision(NodeId from, const wire::MoveDecision& message, TimePoin
   const Key key{from, message.move};
   const auto found = arrivals_.find(key);
   if (found == arrivals_.end()) return;
-  if (!message.is_commit) return drop_arrival(key);
+  if (!message.is_commit) return drop_arrival(key, now);
   const Arrival arrival = std::move(found->second);
   arrivals_.erase(found);
   LocalEndpoint* local = locals_.find(arrival.adopter);
@@ -189,22 +189,26 @@ void Mover::on_decision(NodeId from, const wire::MoveDecision& message, TimePoin
     // Its new process died while the decision was under way: the endpoint ends here.
     LocalEndpoint ended{.address = arrival.address, .name = arrival.name};
     router_.on_local_end(ended);
-    directory_.register_endpoint(0, {arrival.address, arrival.name, false}, now);
+    directory_.register_endpoint(0, {arrival.address, arrival.name, false},
+                                 Directory::Patience::endless, now);
     directory_.unregister(arrival.address, now);
     return;
   }
   local->state = LocalState::active;
   output_.to_process(local->handle, wire::MoveResult{});
-  directory_.register_endpoint(0, {arrival.address, arrival.name, false}, now);
+  directory_.register_endpoint(0, {arrival.address, arrival.name, false},
+                               Directory::Patience::endless, now);
   router_.on_local_arrived(*local, now);
 }
 
-void Mover::drop_arrival(const Key& key) {
+void Mover::drop_arrival(const Key& key, TimePoint now) {
   const auto found = arrivals_.find(key);
   if (found == arrivals_.end()) return;
   LocalEndpoint* adopter = locals_.find(found->second.adopter);
   arrivals_.erase(found);
   if (adopter == nullptr) return;
+  router_.on_local_moved_out(*adopter, key.first, now);  // those that wait here find it there
+  adopter->ring_peers.clear();
   locals_.set_address(*adopter, {});
   adopter->state = LocalState::waiting;
   adopter->is_in_directory = false;
@@ -214,12 +218,13 @@ void Mover::drop_arrival(const Key& key) {
 
 // --- Both ----------------------------------------------------------------------------------------
 
-bool Mover::on_local_closed(const LocalEndpoint& local) {
+bool Mover::on_local_closed(const LocalEndpoint& local, TimePoint now) {
   wishes_.erase(local.handle);
   for (auto& [key, arrival] : arrivals_) {
     if (arrival.adopter != local.handle) continue;
     // If the source has committed meanwhile its decision finds no adopter, and the endpoint ends then.
     arrival.adopter = Handle{};
+    router_.on_local_moved_out(local, key.first, now);
     output_.to_node(key.first, wire::MoveReady{key.second, Errc::peer_died});
     return true;
   }
@@ -232,15 +237,15 @@ bool Mover::on_local_closed(const LocalEndpoint& local) {
   return local.state == LocalState::waiting;
 }
 
-void Mover::on_link_up(NodeId node, bool has_restarted) {
-  if (has_restarted) return on_node_lost(node);
-  on_link_down(node);  // what was under way in the session before may be lost
+void Mover::on_link_up(NodeId node, bool has_restarted, TimePoint now) {
+  if (has_restarted) return on_node_lost(node, now);
+  on_link_down(node, now);  // what was under way in the session before may be lost
   for (const auto& [key, arrival] : arrivals_) {
     if (key.first == node) output_.to_node(node, wire::MoveQuery{key.second});
   }
 }
 
-void Mover::on_link_down(NodeId node) {
+void Mover::on_link_down(NodeId node, TimePoint now) {
   std::vector<std::uint64_t> moves;
   for (const auto& [move, outgoing] : outgoing_) {
     if (outgoing.target == node) moves.push_back(move);
@@ -248,21 +253,21 @@ void Mover::on_link_down(NodeId node) {
   for (const std::uint64_t move : moves) {
     abort(move, Errc::unreachable, "the link to the target was lost");
   }
-  drop_arrivals_from(node, false);
+  drop_arrivals_from(node, false, now);
 }
 
-void Mover::on_node_lost(NodeId node) {
-  on_link_down(node);
-  drop_arrivals_from(node, true);
+void Mover::on_node_lost(NodeId node, TimePoint now) {
+  on_link_down(node, now);
+  drop_arrivals_from(node, true, now);
 }
 
 // Those that are ready may have been committed: only the source, or its loss, ends them.
-void Mover::drop_arrivals_from(NodeId node, bool also_ready) {
+void Mover::drop_arrivals_from(NodeId node, bool also_ready, TimePoint now) {
   std::vector<Key> keys;
   for (const auto& [key, arrival] : arrivals_) {
     if (key.first == node && (also_ready || !arrival.is_ready)) keys.push_back(key);
   }
-  std::ranges::for_each(keys, [&](const Key& key) { drop_arrival(key); });
+  std::ranges::for_each(keys, [&](const Key& key) { drop_arrival(key, now); });
 }
 
 void Mover::on_tick(TimePoint now) {

@@ -29,15 +29,15 @@ class Mover {
   // A process wants to adopt `name` or `address`. It hears Welcome when the state is here.
   void on_adopt(LocalEndpoint& adopter, const std::string& name, const Address& address);
   void on_adopt_ready(const LocalEndpoint& adopter);
-  void on_prepare(NodeId from, const wire::MovePrepare& message);
+  void on_prepare(NodeId from, const wire::MovePrepare& message, TimePoint now);
   void on_decision(NodeId from, const wire::MoveDecision& message, TimePoint now);
 
   // --- Both ---
   // The process is gone (it is still in the table). True: the endpoint's end needs no further notice.
-  bool on_local_closed(const LocalEndpoint& local);
-  void on_link_up(NodeId node, bool has_restarted);
-  void on_link_down(NodeId node);
-  void on_node_lost(NodeId node);
+  bool on_local_closed(const LocalEndpoint& local, TimePoint now);
+  void on_link_up(NodeId node, bool has_restarted, TimePoint now);
+  void on_link_down(NodeId node, TimePoint now);
+  void on_node_lost(NodeId node, TimePoint now);
   void on_tick(TimePoint now);
   TimePoint next_deadline() const;
 
@@ -76,8 +76,8 @@ class Mover {
   static bool may_adopt(const LocalEndpoint& adopter, ContainerId container, const Arrival& arrival);
   void match(const Key& key, Arrival& arrival);
   void hand_over(const Key& key, Arrival& arrival, LocalEndpoint& adopter);
-  void drop_arrivals_from(NodeId node, bool also_ready);
-  void drop_arrival(const Key& key);
+  void drop_arrivals_from(NodeId node, bool also_ready, TimePoint now);
+  void drop_arrival(const Key& key, TimePoint now);
 
   NodeId self_;
   Output& output_;

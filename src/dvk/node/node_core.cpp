@@ -43,6 +43,9 @@ void NodeCore::on_hello(Handle handle, ContainerId container, std::uint32_t uid,
                   "libdvk speaks attach version " + std::to_string(hello.version) +
                       ", this dvsd speaks " + std::to_string(wire::attach_version));
   }
+  if (hello.kind > wire::HelloKind::adopt) {
+    return refuse(handle, Errc::protocol_violation, "unknown kind of hello");
+  }
   if (hello.name.size() > wire::max_name_bytes) {
     return refuse(handle, Errc::invalid_argument, "a name has at most 255 bytes");
   }
@@ -72,7 +75,7 @@ void NodeCore::open(LocalEndpoint& endpoint, const wire::Hello& hello, TimePoint
   const wire::DirectoryEntry entry{endpoint.address, endpoint.name, endpoint.is_backup};
   const std::uint64_t ticket =
       ask({Ask::Kind::open, endpoint.handle, 0, endpoint.address, {}});
-  directory_.register_endpoint(ticket, entry, now);
+  directory_.register_endpoint(ticket, entry, Directory::Patience::limited, now);
 }
 
 void NodeCore::adopt(LocalEndpoint& endpoint, const wire::Hello& hello) {
@@ -82,6 +85,7 @@ void NodeCore::adopt(LocalEndpoint& endpoint, const wire::Hello& hello) {
 void NodeCore::become_active(LocalEndpoint& endpoint) {
   endpoint.state = LocalState::active;
   output_.to_process(endpoint.handle, wire::Welcome{endpoint.address, self_, 0});
+  router_.on_local_resumed(endpoint);  // others may have learned the address from the directory before
 }
 
 void NodeCore::registered(std::uint64_t ticket, Errc error, EndpointId id) {
@@ -92,6 +96,8 @@ void NodeCore::registered(std::uint64_t ticket, Errc error, EndpointId id) {
   LocalEndpoint* endpoint = locals_.find(question.handle);
   Address address = question.address;
   if (error == Errc{}) address.id = id;
+  // Whatever became of it, it is no backup any more.
+  if (question.kind == Ask::Kind::promotion) directory_.unregister(question.old_address, now_);
   if (endpoint == nullptr) {  // the process did not wait
     if (error == Errc{}) directory_.unregister(address, now_);
     return;
@@ -102,9 +108,9 @@ void NodeCore::registered(std::uint64_t ticket, Errc error, EndpointId id) {
   }
   locals_.set_address(*endpoint, address);
   if (question.kind == Ask::Kind::open) return become_active(*endpoint);
-  directory_.unregister(question.old_address, now_);
   endpoint->state = LocalState::active;
   output_.to_process(endpoint->handle, wire::Promoted{address});
+  router_.on_local_resumed(*endpoint);
 }
 
 void NodeCore::found(std::uint64_t ticket, Errc error, const Address& address, NodeId node) {
@@ -130,7 +136,7 @@ void NodeCore::promote(const Address& backup, EndpointId id, const std::string& 
   endpoint->state = LocalState::registering;
   locals_.set_address(*endpoint, address);
   const std::uint64_t ticket = ask({Ask::Kind::promotion, endpoint->handle, 0, address, backup});
-  directory_.register_endpoint(ticket, {address, name, false}, now_);
+  directory_.register_endpoint(ticket, {address, name, false}, Directory::Patience::endless, now_);
 }
 
 void NodeCore::on_process_closed(Handle handle, TimePoint now) {
@@ -139,7 +145,7 @@ void NodeCore::on_process_closed(Handle handle, TimePoint now) {
   if (found == nullptr) return;
   const LocalEndpoint endpoint = *found;
   copier_.on_local_end(handle);
-  const bool has_ended = mover_.on_local_closed(endpoint);
+  const bool has_ended = mover_.on_local_closed(endpoint, now);
   locals_.remove(handle);
   if (!has_ended) end_endpoint(endpoint, now);
 }
@@ -224,6 +230,9 @@ Result<void> NodeCore::on_node_message(NodeId from, BytesView message, TimePoint
   switch (form) {
     case wire::NodeMessageForm::packet: {
       DVS_TRY(const wire::Packet packet, wire::decode_packet(body));
+      if (wire::is_of_daemon(packet.header.kind)) {
+        return dvs::fail(Errc::protocol_violation, "a copy's packet from another node");
+      }
       router_.on_packet_from_node(from, packet);
       return {};
     }
@@ -263,7 +272,7 @@ void NodeCore::on_control(NodeId from, const wire::NodeMessage& message, TimePoi
     void operator()(const wire::LookupResult& m) { core.directory_.on_lookup_result(m, now); }
     void operator()(const wire::Report& m) { core.directory_.on_report(from, m); }
     void operator()(const wire::Promote& m) { core.directory_.on_promote(m); }
-    void operator()(const wire::MovePrepare& m) { core.mover_.on_prepare(from, m); }
+    void operator()(const wire::MovePrepare& m) { core.mover_.on_prepare(from, m, now); }
     void operator()(const wire::MoveMore& m) { core.mover_.on_more(from, m); }
     void operator()(const wire::MoveReady& m) { core.mover_.on_ready(from, m, now); }
     void operator()(const wire::MoveDecision& m) { core.mover_.on_decision(from, m, now); }
@@ -279,7 +288,7 @@ void NodeCore::on_control(NodeId from, const wire::NodeMessage& message, TimePoi
 void NodeCore::on_link_up(NodeId node, bool has_restarted, TimePoint now) {
   now_ = now;
   copier_.on_node_broken(node, Errc::unreachable);
-  mover_.on_link_up(node, has_restarted);
+  mover_.on_link_up(node, has_restarted, now);
   router_.on_link_up(node, has_restarted, now);
   directory_.on_link_up(node, has_restarted, now);
 }
@@ -287,7 +296,7 @@ void NodeCore::on_link_up(NodeId node, bool has_restarted, TimePoint now) {
 void NodeCore::on_link_down(NodeId node, TimePoint now) {
   now_ = now;
   copier_.on_node_broken(node, Errc::unreachable);
-  mover_.on_link_down(node);
+  mover_.on_link_down(node, now);
   router_.on_link_down(node);
   directory_.on_link_down(node);
 }
@@ -303,7 +312,7 @@ void NodeCore::install_view(const View& view, TimePoint now) {
 void NodeCore::on_node_lost(NodeId node, TimePoint now) {
   now_ = now;
   copier_.on_node_broken(node, Errc::peer_died);
-  mover_.on_node_lost(node);
+  mover_.on_node_lost(node, now);
   router_.on_node_lost(node);
   directory_.on_node_lost(node);
 }

@@ -111,10 +111,13 @@ void Router::on_route_query(LocalEndpoint& local, const Address& peer, TimePoint
     }
     if (known->state == PairState::frozen) return tell(local.address, peer, RouteKind::wait);
     if (known->state == PairState::locating) return;
+    known->hops = 0;
   }
   NodeId node{};
   switch (status_of(peer, node)) {
-    case OpenStatus::moved: return open(local, peer, node, now);
+    case OpenStatus::moved:
+      pairs_[local.address][peer].has_lived = true;
+      return open(local, peer, node, now);
     case OpenStatus::dead: return end(local.address, peer, Errc::peer_died);
     default: break;
   }
@@ -195,6 +198,8 @@ std::optional<NodeId> Router::place_of(const LocalEndpoint& local, const Address
 
 void Router::on_local_end(const LocalEndpoint& local) {
   ended_.remember(local.address, true);
+  moved_out_.forget(local.address);
+  end_everywhere(local.address, Errc::peer_died);  // those that looked for it elsewhere
   for (const Address& peer : local.ring_peers) {
     if (LocalEndpoint* other = locals_.find(peer)) other->ring_peers.erase(local.address);
     tell(peer, local.address, RouteKind::gone, Errc::peer_died);
@@ -250,6 +255,10 @@ void Router::on_local_arrived(const LocalEndpoint& local, TimePoint now) {
     drop(user, local.address);
     LocalEndpoint* other = locals_.find(user);
     if (other != nullptr) on_route_query(*other, local.address, now);
+  }
+  // Nodes that came before the decision were told to wait.
+  for (const NodeId node : nodes_of(local.address)) {
+    output_.to_node(node, wire::Resumed{local.address});
   }
 }
 
@@ -325,6 +334,9 @@ void Router::on_opened(NodeId from, const wire::Opened& message, TimePoint now) 
   Pair* pair = find(message.from, message.to);
   if (local == nullptr || pair == nullptr || pair->node != from) return;  // an answer to an older question
   if (local->state != LocalState::active) return;
+  if (message.status != OpenStatus::unknown && message.status != OpenStatus::not_permitted) {
+    pair->has_lived = true;
+  }
   switch (message.status) {
     case OpenStatus::open:
       pair->state = PairState::open;
@@ -337,7 +349,10 @@ void Router::on_opened(NodeId from, const wire::Opened& message, TimePoint now) 
     case OpenStatus::moved:
       if (message.node == self_) return locate(*local, message.to, now);
       return open(*local, message.to, message.node, now);
-    case OpenStatus::reopen: return open(*local, message.to, from, now);
+    case OpenStatus::reopen:
+      // Every packet of a burst is answered like this; one Open is enough.
+      if (pair->state == PairState::opening) return;
+      return open(*local, message.to, from, now);
     case OpenStatus::dead: return end(message.from, message.to, Errc::peer_died);
     case OpenStatus::unknown:
       if (message.node != dvs::no_node) pair->has_lived = true;

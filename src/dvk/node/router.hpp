@@ -35,9 +35,9 @@ class Router {
   // --- Life of local endpoints ---
   void on_local_end(const LocalEndpoint& local);
   void on_local_frozen(LocalEndpoint& local);
-  // The move was given up.
+  // It takes packets (again): a move was given up, or its address is sure now.
   void on_local_resumed(LocalEndpoint& local);
-  // It lives on `node` now; the entry is about to leave the table.
+  // It lives on `node`; the entry is about to leave the table, or to lose this address.
   void on_local_moved_out(const LocalEndpoint& local, NodeId node, TimePoint now);
   void on_local_arrived(const LocalEndpoint& local, TimePoint now);
 

@@ -51,14 +51,23 @@ class PhaseHabit {
   // Yes while the phase mostly succeeds. Once it does not, it is probed now and then, ever more
   // rarely, and only after waits that were so short that it might have succeeded.
   bool wants() const noexcept;
+  enum class Verdict {
+    success,  // what was waited for came
+    failure,  // it did not, or not in time
+    costly,   // the attempt cost a thousand times what success saves
+  };
   // How the phase ended, when it was done.
-  void record(bool has_succeeded) noexcept;
+  void record(Verdict verdict) noexcept;
   // A wait ended soon although (or because) the phase was left out.
   void note_short_wait() noexcept { ++short_waits_; }
 
  private:
   static constexpr std::uint32_t score_full = 65536;
-  static constexpr std::uint32_t probe_interval_max = 64;
+  // Short waits from one probe to the next. They double with each failure up to a limit at which
+  // probing costs less than a tenth of a wait.
+  static constexpr std::uint32_t failure_interval_max = 64;
+  static constexpr std::uint32_t costly_interval_min = 1024;
+  static constexpr std::uint32_t costly_interval_max = 16384;
 
   std::uint32_t score_ = score_full;  // moving average of success
   std::uint32_t short_waits_ = 0;     // since the last probe

@@ -23,6 +23,7 @@ using dvs::never;
 using dvs::runtime::Event;
 using dvs::runtime::Fd;
 using Outcome = Waiter::Outcome;
+using Verdict = PhaseHabit::Verdict;
 
 dvs::TimePoint in(dvs::Duration duration) {
   return std::chrono::steady_clock::now() + duration;
@@ -47,14 +48,14 @@ Waker make_waker(Waiter& sleeper) {
 TEST(PhaseHabit, GivesUpWhatFailsAndProbesAfterShortWaits) {
   PhaseHabit habit;
   EXPECT_TRUE(habit.wants());
-  for (int i = 0; i < 20; ++i) habit.record(false);
+  for (int i = 0; i < 20; ++i) habit.record(Verdict::failure);
   EXPECT_FALSE(habit.wants());
   int probes = 0;
   for (int i = 0; i < 1000; ++i) {
     habit.note_short_wait();
     if (!habit.wants()) continue;
     ++probes;
-    habit.record(false);
+    habit.record(Verdict::failure);
   }
   EXPECT_GT(probes, 5);
   EXPECT_LT(probes, 50);
@@ -62,20 +63,32 @@ TEST(PhaseHabit, GivesUpWhatFailsAndProbesAfterShortWaits) {
 
 TEST(PhaseHabit, NeverProbesWhileWaitsAreLong) {
   PhaseHabit habit;
-  for (int i = 0; i < 20; ++i) habit.record(false);
+  for (int i = 0; i < 20; ++i) habit.record(Verdict::failure);
   for (int i = 0; i < 1000; ++i) EXPECT_FALSE(habit.wants());
 }
 
 TEST(PhaseHabit, ReturnsToWhatSucceedsAgain) {
   PhaseHabit habit;
-  for (int i = 0; i < 20; ++i) habit.record(false);
+  for (int i = 0; i < 20; ++i) habit.record(Verdict::failure);
   while (!habit.wants()) habit.note_short_wait();
-  habit.record(true);
+  habit.record(Verdict::success);
   EXPECT_TRUE(habit.wants());
-  habit.record(true);
+  habit.record(Verdict::success);
   EXPECT_TRUE(habit.wants());
-  for (int i = 0; i < 3; ++i) habit.record(false);
+  for (int i = 0; i < 3; ++i) habit.record(Verdict::failure);
   EXPECT_FALSE(habit.wants());
+}
+
+TEST(PhaseHabit, ShunsWhatWasCostlyEvenOnce) {
+  PhaseHabit habit;
+  for (int i = 0; i < 20; ++i) habit.record(Verdict::success);
+  habit.record(Verdict::costly);
+  EXPECT_FALSE(habit.wants());
+  for (int i = 0; i < 500; ++i) habit.note_short_wait();
+  EXPECT_FALSE(habit.wants());
+  while (!habit.wants()) habit.note_short_wait();
+  habit.record(Verdict::success);
+  EXPECT_TRUE(habit.wants());
 }
 
 TEST(Doorbell, IsRungOnceInASleepAndNotWhileAwake) {

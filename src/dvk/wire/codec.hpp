@@ -37,18 +37,21 @@ class Writer {
   template <class T>
     requires std::is_arithmetic_v<T> || std::is_enum_v<T>
   void write(T value) {
-    const auto* bytes = reinterpret_cast<const std::byte*>(&value);
-    out_.insert(out_.end(), bytes, bytes + sizeof(T));
+    append(&value, sizeof(T));
+  }
+  void append(const void* from, std::size_t bytes) {
+    const std::size_t end = out_.size();
+    out_.resize(end + bytes);
+    if (bytes != 0) std::memcpy(out_.data() + end, from, bytes);
   }
   void write_size(std::size_t size) { write(static_cast<std::uint32_t>(size)); }
   void write(std::string& text) {
     write_size(text.size());
-    const auto view = dvs::as_bytes(text);
-    out_.insert(out_.end(), view.begin(), view.end());
+    append(text.data(), text.size());
   }
   void write(dvs::Bytes& bytes) {
     write_size(bytes.size());
-    out_.insert(out_.end(), bytes.begin(), bytes.end());
+    append(bytes.data(), bytes.size());
   }
   void write(dvs::Address& address) { (*this)(address.container, address.id, address.incarnation); }
   template <class T>

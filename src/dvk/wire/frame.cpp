@@ -37,7 +37,7 @@ Result<void> check_payload_size(const FrameHeader& header) {
   const std::size_t size = header.payload_bytes;
   switch (header.type) {
     case FrameType::hello:
-      if (size == sizeof(Hello)) return {};
+      if (size == sizeof(LinkHello)) return {};
       break;
     case FrameType::data: {
       const bool is_compressed = (header.flags & frame_flag::compressed) != 0;
@@ -83,8 +83,8 @@ Result<FrameHeader> decode_header(dvs::BytesView bytes) {
   return header;
 }
 
-Result<Hello> decode_hello(dvs::BytesView payload) {
-  Hello hello;
+Result<LinkHello> decode_hello(dvs::BytesView payload) {
+  LinkHello hello;
   if (payload.size() != sizeof hello) {
     return fail(Errc::protocol_violation,
                 "a hello of " + std::to_string(payload.size()) + " bytes");
@@ -97,8 +97,8 @@ Result<Hello> decode_hello(dvs::BytesView payload) {
   return hello;
 }
 
-std::array<std::byte, sizeof(Hello)> encode_hello(const Hello& hello) {
-  return std::bit_cast<std::array<std::byte, sizeof(Hello)>>(hello);
+std::array<std::byte, sizeof(LinkHello)> encode_hello(const LinkHello& hello) {
+  return std::bit_cast<std::array<std::byte, sizeof(LinkHello)>>(hello);
 }
 
 // Not initialised: pages that no frame reaches are never touched.

@@ -29,8 +29,8 @@ using ClusterId = std::array<std::uint8_t, 16>;
 enum class FrameType : std::uint8_t {
   // First frame on every connection, from both sides: who speaks, and which session it would
   // resume.
-  // Payload: Hello. Idempotent: repeated until answered. Errors: version_mismatch, wrong_cluster,
-  // protocol_violation; all end the connection. Since version 1.
+  // Payload: LinkHello. Idempotent: repeated until answered. Errors: version_mismatch,
+  // wrong_cluster, protocol_violation; all end the connection. Since version 1.
   hello = 1,
   // One message of the layer above. `sequence` counts from 1 within a session. Idempotent: a number
   // that was taken before is dropped. Since version 1.
@@ -67,7 +67,7 @@ static_assert(sizeof(CompressedPrefix) == 4 && std::is_trivially_copyable_v<Comp
 
 constexpr std::uint64_t hello_magic = 0x0A6B6E694C6B7644;  // "DvkLink\n"
 
-struct Hello {
+struct LinkHello {
   std::uint64_t magic = hello_magic;
   ClusterId cluster{};
   std::uint64_t boot = 0;      // incarnation of the sender's daemon: never 0
@@ -78,14 +78,14 @@ struct Hello {
   std::uint8_t lane = 0;
   std::uint8_t reserved[5] = {};
 };
-static_assert(sizeof(Hello) == 64 && std::is_trivially_copyable_v<Hello>);
+static_assert(sizeof(LinkHello) == 64 && std::is_trivially_copyable_v<LinkHello>);
 
 // Checks version (version_mismatch), type, flags and lengths (protocol_violation). `bytes` holds at
 // least sizeof(FrameHeader); only those are looked at.
 dvs::Result<FrameHeader> decode_header(dvs::BytesView bytes);
-dvs::Result<Hello> decode_hello(dvs::BytesView payload);
+dvs::Result<LinkHello> decode_hello(dvs::BytesView payload);
 
-std::array<std::byte, sizeof(Hello)> encode_hello(const Hello& hello);
+std::array<std::byte, sizeof(LinkHello)> encode_hello(const LinkHello& hello);
 
 // A frame as it lies in the receive buffer.
 struct Frame {

@@ -58,7 +58,7 @@ TEST(FrameHeader, EachWrongFieldHasItsError) {
   EXPECT_EQ(decode(header).error().code, Errc::protocol_violation);
   header = FrameHeader{};
   header.type = FrameType::hello;
-  header.payload_bytes = sizeof(Hello) - 1;
+  header.payload_bytes = sizeof(LinkHello) - 1;
   EXPECT_EQ(decode(header).error().code, Errc::protocol_violation);
 }
 
@@ -70,7 +70,7 @@ TEST(FrameHeader, AnOversizedLengthIsNamed) {
 }
 
 TEST(Hello, SurvivesTheWireAndIsChecked) {
-  Hello hello;
+  LinkHello hello;
   hello.node = 3;
   hello.boot = 9;
   hello.received = 44;

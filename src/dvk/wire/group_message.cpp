@@ -41,8 +41,7 @@ bool is_valid(const GroupEntry& entry) {
     case GroupEntryKind::message:
       return entry.sender && entry.members.empty() &&
              entry.payload.size() <= group_payload_bytes_max;
-    case GroupEntryKind::own:
-      return entry.sender && entry.members.empty() && entry.payload.empty();
+    case GroupEntryKind::own: return entry.sender && entry.members.empty() && entry.payload.empty();
     case GroupEntryKind::view:
       return entry.sender == dvs::Address{} && entry.payload.empty() && !entry.members.empty() &&
              entry.members.size() <= group_members_max &&
@@ -107,7 +106,8 @@ Result<GroupMessage> decode_group(dvs::BytesView bytes) {
   }
   DVS_TRY(GroupMessage message, decode_variant<GroupMessage>(bytes.subspan(1)));
   const bool is_sound = std::visit([](const auto& body) { return is_valid(body); }, message);
-  if (!is_sound || !is_positive(view_of(message))) {
+  const bool has_view = view_of(message) > 0 || std::holds_alternative<GroupResume>(message);
+  if (!is_sound || !has_view || !is_number(view_of(message))) {
     return dvs::fail(Errc::protocol_violation,
                      "group message " + std::to_string(message.index()) + " is out of range");
   }

@@ -104,8 +104,8 @@ struct GroupStable {
   std::uint64_t stable = 0;
   void fields(auto&& field) { field(view, stable); }
 };
-// To a member whose conversation with the sender broke: repeat what you have for me. `view` is only
-// for people who read traces.
+// To a member whose conversation with the sender broke: repeat what you have for me, whatever the
+// view. `view` is the sender's, 0 if it has none yet; it is only for people who read traces.
 struct GroupResume {
   std::uint64_t view = 0;
   void fields(auto&& field) { field(view); }

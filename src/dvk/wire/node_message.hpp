@@ -174,15 +174,18 @@ struct CopySide {
   std::uint64_t offset = 0;
   void fields(auto&& field) { field(endpoint, grant, offset); }
 };
-// Orderer's node to the source's node, and from there (as is) to the target's node: begin.
+// Orderer's node to the source's node, and from there (as is) to the target's node unless that is the
+// orderer's: begin.
 struct CopyStart {
   std::uint64_t copy = 0;  // unique per orderer's node
   dvs::NodeId orderer_node{};
   Address orderer{};
   CopySide source{}, target{};
   std::uint64_t bytes = 0;
-  dvs::NodeId target_node{};
-  void fields(auto&& field) { field(copy, orderer_node, orderer, source, target, bytes, target_node); }
+  dvs::NodeId source_node{}, target_node{};
+  void fields(auto&& field) {
+    field(copy, orderer_node, orderer, source, target, bytes, source_node, target_node);
+  }
 };
 // Whoever finishes or fails a copy tells the orderer's node; the orderer's node tells the others to stop.
 struct CopyEnd {

@@ -30,12 +30,16 @@ enum class PacketKind : std::uint8_t {
   notify = 4,    // `token` is the set of bits; at most one unacknowledged per conversation
   cancel = 5,    // `token` is the call number; the caller no longer waits for it
   ack = 6,       // unnumbered, carries only the acknowledgement fields
-  // Between a process and its own daemon, never further (see copy_request.hpp).
+  // Between a process and its own daemon, never further (see attach_message.hpp).
   copy_request = 16,
   copy_result = 17,
 };
 constexpr bool uses_credit(PacketKind kind) {
   return kind == PacketKind::message || kind == PacketKind::request;
+}
+
+constexpr bool is_of_daemon(PacketKind kind) {
+  return kind == PacketKind::copy_request || kind == PacketKind::copy_result;
 }
 
 struct PacketHeader {
