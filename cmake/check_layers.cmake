@@ -1,5 +1,7 @@
 # Fails when a source file includes a header of a folder its component does not depend on.
 # TABLE: one line per component, "own folder,allowed folder,..."; ROOT: src; STAMP: written on success.
+cmake_minimum_required(VERSION 3.25)
+
 file(STRINGS ${TABLE} lines)
 set(errors "")
 foreach(line IN LISTS lines)

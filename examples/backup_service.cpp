@@ -33,7 +33,6 @@ dvk::Result<void> serve(dvk::Endpoint& endpoint, bool is_backup) {
   };
   std::printf("%s on node %u\n", is_backup ? "backup" : "primary", dvs::raw(endpoint.node()));
   while (true) {
-    std::fflush(stdout);
     DVS_TRY(const auto incoming, endpoint.receive());
     if (incoming.kind == Kind::request) {
       auto place = std::ranges::find(given, incoming.text());
@@ -72,7 +71,6 @@ int ask_for(dvk::Endpoint& endpoint, const std::string& name, int count) {
     const auto ticket = ask(endpoint, name, id);
     if (!ticket) return give_up("call", ticket.error());
     std::printf("ticket %.*s\n", static_cast<int>(ticket->size()), dvk::as_text(*ticket).data());
-    std::fflush(stdout);
   }
   return 0;
 }
@@ -82,10 +80,10 @@ int ask_for(dvk::Endpoint& endpoint, const std::string& name, int count) {
 int main(int argc, char** argv) {
   const std::string_view mode = argc > 2 ? argv[1] : "";
   if (mode != "serve" && mode != "backup" && mode != "ask") {
-    std::fputs("usage: backup_service serve|backup NAME | backup_service ask NAME [COUNT]\n",
-               stderr);
+    std::fputs("usage: backup_service serve|backup NAME | ask NAME [COUNT]\n", stderr);
     return 2;
   }
+  std::setvbuf(stdout, nullptr, _IOLBF, 0);
   const bool is_backup = mode == "backup";
   const std::string name = argv[2];
   auto endpoint = dvk::Endpoint::open({.name = mode == "ask" ? "" : name, .is_backup = is_backup});

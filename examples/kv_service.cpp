@@ -68,8 +68,7 @@ int serve(dvk::Endpoint attached) {
   Store store(endpoint);
   boost::asio::co_spawn(io, store.serve(), boost::asio::detached);
   boost::asio::co_spawn(io, endpoint.run(), boost::asio::detached);
-  std::puts("serving");
-  std::fflush(stdout);
+  std::fputs("serving\n", stderr);
   io.run();
   return 1;  // only when the daemon is gone
 }

@@ -95,19 +95,20 @@ void Application::try_move() {
   library().begin_move(*move_target_);
 }
 
-std::optional<std::string> Application::pending() const {
-  const auto name = [&](const char* what) { return fmt::format("{}: {}", to_string(address_), what); };
+std::optional<Application::Pending> Application::pending() const {
   if (!is_running()) return std::nullopt;
-  if (!library().is_active() || move_target_) return name("a move has not ended");
-  if (!calls_.empty()) return name("a call has not ended");
-  if (!replies_.empty()) return name("a reply is still to be given");
-  if (!lookups_.empty()) return name("a lookup has not ended");
-  if (library().has_copies()) return name("a copy has not ended");
+  if (!library().is_active() || move_target_) return Pending{"a move has not ended"};
+  if (!calls_.empty()) return Pending{"a call has not ended", calls_.begin()->second.to};
+  if (!replies_.empty()) return Pending{"a reply is still to be given", replies_.front().from};
+  if (!lookups_.empty()) return Pending{"a lookup has not ended"};
+  if (library().has_copies()) return Pending{"a copy has not ended"};
   for (const auto& [group, member] : groups_) {
-    if (member.has_unsent()) return name("messages of a group wait for room");
+    if (member.has_unsent()) return Pending{"messages of a group wait for room"};
   }
   for (const Address& peer : watched_) {
-    if (!context_.lives.is_alive(peer)) return name("a watched peer died and it was not told");
+    if (!context_.lives.is_alive(peer)) {
+      return Pending{"a watched peer died and it was not told", peer};
+    }
   }
   return std::nullopt;
 }

@@ -62,7 +62,11 @@ class Application {
   // The time of new work is over: only what has begun is brought to its end.
   void wind_up() { is_winding_up_ = true; }
   // What it still waits for; nothing: it is idle.
-  std::optional<std::string> pending() const;
+  struct Pending {
+    std::string what;
+    Address peer{};  // if it is about one
+  };
+  std::optional<Pending> pending() const;
   void check_at_end();
 
   void join(std::uint64_t group);

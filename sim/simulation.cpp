@@ -165,7 +165,9 @@ class Simulation {
     for (Application* application : world_.living_applications()) {
       const Address& address = application->address();
       if (!application->is_running()) return Pending{"a move has not ended", {address}};
-      if (auto words = application->pending()) return Pending{*words, {address}};
+      if (const auto what = application->pending()) {
+        return Pending{what->what, {address, what->peer}};
+      }
       auto& core = application->process()->library().core();
       for (const Address& peer : context_.lives.all()) {
         if (!core.is_flushed(peer)) {

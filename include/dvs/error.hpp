@@ -59,7 +59,7 @@ struct Error {
   int os_errno = 0;
   std::string detail{};
 
-  friend bool operator==(const Error& error, Errc code) { return error.code == code; }
+  friend bool operator==(const Error& error, Errc wanted) { return error.code == wanted; }
 };
 
 // "peer_died (outcome unknown): endpoint 1.7 ended", for people.

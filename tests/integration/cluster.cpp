@@ -84,7 +84,9 @@ void Cluster::write_configuration(int node) const {
        << "run_dir = \"" << run_directory(node).string() << "\"\n"
        << "log_level = \"" << options_.log_level << "\"\n"
        << "listen = \"0.0.0.0:" << link_port << "\"\n"
-       << "[certificate]\ndirectory = \"" << certificates(node).string() << "\"\n"
+       << (options_.is_plaintext ? "insecure_plaintext = true\n"
+                                 : "[certificate]\ndirectory = \"" +
+                                       certificates(node).string() + "\"\n")
        << "[timings]\nheartbeat_ms = " << options_.heartbeat.count()
        << "\nsuspect_ms = " << options_.suspect.count()
        << "\ngive_up_ms = " << options_.give_up.count() << "\n";
@@ -188,6 +190,8 @@ void Cluster::check_log(int node) const {
     std::fprintf(stderr, "--- log of node %d (its end) ---\n%s\n", node, text.c_str() + begin);
   }
 }
+
+std::string Cluster::daemon_program() { return DVSD_PROGRAM; }
 
 void Cluster::pki(const std::vector<std::string>& arguments) const {
   std::vector<std::string> command = {DVSD_PROGRAM, "pki"};

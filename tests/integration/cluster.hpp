@@ -43,6 +43,7 @@ struct ClusterOptions {
   // Lines of configuration for every node: containers with their rules. `{run}` stands for the run directory.
   std::string configuration{};
   std::string log_level = "info";
+  bool is_plaintext = false;  // links without TLS
 };
 
 class Cluster {
@@ -79,6 +80,7 @@ class Cluster {
   bool await_log(int node, const std::string& text) const;
 
   // --- For tests of bad input ---
+  static std::string daemon_program();
   // Runs `dvsd pki ...`.
   void pki(const std::vector<std::string>& arguments) const;
   std::filesystem::path authority() const { return scratch_.path() / "authority"; }

@@ -17,6 +17,7 @@
 //   copy_from ADDRESS GRANT OFFSET FROM BYTES     into the memory at FROM
 //   copy_to ADDRESS GRANT OFFSET FROM BYTES
 //   copy ADDRESS GRANT OFFSET ADDRESS GRANT OFFSET BYTES
+//   move_to NODE                                  answered first; then it moves, or goes on
 //   lookup NAME | send_to NAME | call NAME TEXT   "ok" (call: the reply), or the error
 #include <sys/mman.h>
 #include <unistd.h>
@@ -53,6 +54,10 @@ class Obedient {
     while (true) {
       DVS_TRY(const auto request, endpoint_.receive_request());
       std::istringstream words{std::string(request.text())};
+      if (request.text().starts_with("move_to ")) {
+        DVS_CHECK(move(request));
+        continue;
+      }
       auto done = obey(words);
       const std::string answer = done ? *done : std::string(name_of(done.error().code));
       DVS_CHECK(endpoint_.reply(request, dvk::as_bytes(answer)));
@@ -93,6 +98,13 @@ class Obedient {
     if (verb == "revoke") return finish(endpoint_.revoke(dvk::GrantId{number(words)}));
     if (verb == "copy_from" || verb == "copy_to" || verb == "copy") return copy(verb, words);
     return talk(verb, words);
+  }
+  Result<void> move(const dvk::Request& request) {
+    const auto node = std::stoul(std::string(request.text().substr(request.text().find(' '))));
+    DVS_CHECK(endpoint_.reply(request, dvk::as_bytes("ok")));
+    auto moved = endpoint_.move_to(dvk::NodeId{static_cast<std::uint16_t>(node)}, {}, limit);
+    if (!moved) std::fprintf(stderr, "%s\n", to_string(moved.error()).c_str());
+    return {};  // after a success the next call ends this process's service
   }
   static Result<std::string> finish(const Result<void>& done) {
     if (!done) return std::unexpected(done.error());

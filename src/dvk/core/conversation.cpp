@@ -66,8 +66,9 @@ void Conversation::set_path(PathKind path) {
   replay_at_ = dvs::never;
   replay_after_ = limits_.replay_after;
   is_probe_due_ = false;
-  // What the old path carried of acknowledgements and credit may be lost with it.
-  if (was_heard()) acknowledge_by(TimePoint::min());
+  // What the old path carried of acknowledgements and credit may be lost with it; and a peer that had
+  // given us up learns that there is a way again.
+  if (has_begun()) acknowledge_by(TimePoint::min());
 }
 
 void Conversation::fill_header(PacketHeader& header) const {
@@ -215,8 +216,13 @@ std::uint64_t Conversation::break_off() {
   };
   std::ranges::for_each(window_.items(), count);
   std::ranges::for_each(waiting_, count);
+  std::vector<Outgoing> replies;
+  std::ranges::copy_if(window_.items(), std::back_inserter(replies), [](const Outgoing& outgoing) {
+    return outgoing.kind == PacketKind::reply;
+  });
   ++epoch_;
   window_.restart_at(1);
+  for (Outgoing& reply : replies) window_.push(std::move(reply));
   waiting_.clear();
   retained_cost_ = sent_cost_ = pending_bits_ = notify_number_ = handed_ = 0;
   credit_ = limits_.window_cost;

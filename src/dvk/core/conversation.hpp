@@ -115,7 +115,8 @@ class Conversation {
 
   // --- Ends and clocks ---
   // The path was given up: forgets what was not acknowledged and begins the next epoch. Returns how many
-  // messages and notifies (not requests or replies, whose callers learn otherwise) may be lost.
+  // messages and notifies (not requests, whose callers learn otherwise) may be lost. Replies go on in the
+  // next epoch: the caller may not know of the trouble and wait, and takes a second one for none.
   std::uint64_t break_off();
   TimePoint next_deadline() const;
   // Returns whether there is something to flush.
@@ -131,6 +132,7 @@ class Conversation {
   bool is_route_wanted = false;
   bool is_watched = false;
   bool is_notify_queued = false;
+  TimePoint ask_route_at = dvs::never;  // of replies to a peer that was unreachable
 
  private:
   void promote_waiting();

@@ -104,6 +104,24 @@ TEST_F(ConversationEpochTest, TheNextEpochBeginsAnewWithFullCreditAndRoom) {
   EXPECT_EQ(carrier.sent[4].header.token, 4U);
 }
 
+TEST_F(ConversationEpochTest, RepliesGoOnInTheNextEpoch) {
+  message("lost");
+  ASSERT_TRUE(a.submit(PacketKind::reply, 7, test_bytes("one")).has_value());
+  a.flush(carrier, test_start);
+  ASSERT_TRUE(a.submit(PacketKind::reply, 8, test_bytes("two")).has_value());
+  carrier.take();
+  EXPECT_EQ(a.break_off(), 1U);
+  EXPECT_FALSE(a.is_flushed());
+  a.set_path(PathKind::lossy);
+  a.flush(carrier, test_start);
+  ASSERT_EQ(carrier.sent.size(), 2U);
+  EXPECT_EQ(carrier.sent[0].header.sequence, 1U);
+  EXPECT_EQ(carrier.sent[0].header.epoch, 2U);
+  EXPECT_EQ(carrier.sent[0].header.token, 7U);
+  EXPECT_EQ(carrier.sent[1].header.token, 8U);
+  EXPECT_EQ(carrier.sent[1].payload, test_bytes("two"));
+}
+
 TEST_F(ConversationEpochTest, AcknowledgementsOfAnOldEpochAreIgnored) {
   for (int i = 0; i < 4; ++i) message();
   a.flush(carrier, test_start);

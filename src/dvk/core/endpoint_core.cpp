@@ -252,7 +252,10 @@ void EndpointCore::on_tick(TimePoint now) {
   if (is_frozen_ || now < deadline_) return;
   deadline_ = dvs::never;
   for (auto& [peer, conversation] : conversations_) {
-    if (conversation->on_tick(now)) flush(*conversation, now);
+    const bool is_asking = now >= conversation->ask_route_at;
+    if (is_asking) conversation->ask_route_at = dvs::never;
+    if (conversation->on_tick(now) || is_asking) flush(*conversation, now);
+    wake_by(conversation->ask_route_at);
     if (!conversation->is_flush_pending) wake_by(conversation->next_deadline());
   }
 }
@@ -290,7 +293,7 @@ void EndpointCore::path_writable(const Address& peer, TimePoint now) {
   if (Conversation* to = find(peer)) flush(*to, now);
 }
 
-void EndpointCore::peer_gone(const Address& peer, Errc reason, TimePoint) {
+void EndpointCore::peer_gone(const Address& peer, Errc reason, TimePoint now) {
   fail_calls(peer, reason);
   Conversation* to = find(peer);
   if (to == nullptr) {
@@ -306,7 +309,10 @@ void EndpointCore::peer_gone(const Address& peer, Errc reason, TimePoint) {
   to->is_watched = to->is_route_wanted = to->is_flush_pending = false;
   const bool is_final = reason == Errc::peer_died || reason == Errc::protocol_violation;
   // A peer that may come back repeats what was taken already, and knows our numbers.
-  if (!is_final && has_begun) return;
+  if (!is_final && has_begun) {
+    if (!to->is_flushed()) wake_by(to->ask_route_at = now + limits_.replay_after_max);
+    return;
+  }
   if (is_final) remember_end(peer, reason);
   last_used_ = nullptr;
   conversations_.erase(peer);

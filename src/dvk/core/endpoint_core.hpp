@@ -89,7 +89,8 @@ class EndpointCore {
                  TimePoint now);
   void on_acknowledgement(const Address& peer, const Acknowledgement& acknowledgement, TimePoint now);
   void on_tick(TimePoint now);
-  TimePoint next_deadline() const { return deadline_; }
+  // `never` while frozen: then nothing happens by itself.
+  TimePoint next_deadline() const { return is_frozen_ ? dvs::never : deadline_; }
 
   // --- Moving ---
   // Stops everything; packets that still arrive are dropped (their senders repeat them).

@@ -119,6 +119,64 @@ TEST_F(EndpointLifeTest, AnUnreachablePeerMayComeBack) {
   EXPECT_EQ(next_text(*b), "-");
 }
 
+// Only the server gave the path up; the caller knows of no trouble and waits for its reply.
+TEST_F(EndpointLifeTest, AReplySurvivesTroubleThatOnlyTheServerSaw) {
+  const std::uint64_t number = call(*b, *a, "q");
+  settle();
+  ASSERT_TRUE(a->core.reply(test_address(2), take(*a)->call, test_bytes("reply"), now).has_value());
+  a->carrier.take();  // lost
+  a->core.peer_gone(test_address(2), Errc::unreachable, now);
+  EXPECT_FALSE(take(*a).has_value());  // replies are not counted as lost
+  // It does not ask again at once, which would go round in circles, but soon.
+  EXPECT_TRUE(a->carrier.wanted.empty());
+  for (int i = 1; i <= 3; ++i) {
+    const TimePoint due = now + Limits{}.replay_after_max;
+    now = due - std::chrono::milliseconds(1);
+    a->core.on_tick(now);
+    EXPECT_EQ(a->carrier.wanted.size(), static_cast<std::size_t>(i) - 1);
+    EXPECT_EQ(a->core.next_deadline(), due);
+    now = due;
+    a->core.on_tick(now);
+    ASSERT_EQ(a->carrier.wanted.size(), static_cast<std::size_t>(i));
+    EXPECT_EQ(a->core.next_deadline(), dvs::never);
+    if (i < 3) a->core.peer_gone(test_address(2), Errc::unreachable, now);
+  }
+  a->core.path_ready(test_address(2), path, now);
+  settle();
+  EXPECT_EQ(end_of_call(*b, number), "reply");
+  EXPECT_TRUE(a->core.is_flushed(test_address(2)));
+}
+
+// The caller's new path is enough for the server to find the way back.
+TEST_F(EndpointLifeTest, AReplyGoesWhenTheCallerIsHeardAgain) {
+  const std::uint64_t number = call(*b, *a, "q");
+  settle();
+  ASSERT_TRUE(a->core.reply(test_address(2), take(*a)->call, test_bytes("reply"), now).has_value());
+  a->carrier.take();
+  a->core.peer_gone(test_address(2), Errc::unreachable, now);
+  b->core.path_ready(test_address(1), path, now);
+  settle();
+  EXPECT_EQ(end_of_call(*b, number), "reply");
+}
+
+TEST_F(EndpointLifeTest, AReplyThatWasTakenBeforeTheTroubleIsTakenOnce) {
+  const std::uint64_t first = call(*b, *a, "q");
+  settle();
+  ASSERT_TRUE(a->core.reply(test_address(2), take(*a)->call, test_bytes("reply"), now).has_value());
+  deliver(*a, *b);
+  EXPECT_EQ(end_of_call(*b, first), "reply");
+  const std::uint64_t second = call(*b, *a, "q2");
+  b->carrier.take();
+  a->core.peer_gone(test_address(2), Errc::unreachable, now);
+  connect();
+  settle();
+  EXPECT_EQ(end_of_call(*b, second), "-");  // not the reply to the first
+  EXPECT_EQ(end_of_call(*b, first), "invalid_argument");
+  ASSERT_TRUE(a->core.reply(test_address(2), take(*a)->call, test_bytes("reply 2"), now).has_value());
+  settle();
+  EXPECT_EQ(end_of_call(*b, second), "reply 2");
+}
+
 TEST_F(EndpointLifeTest, AWatchEndsWithTheFirstEnd) {
   a->core.watch(test_address(2), now);
   a->core.peer_gone(test_address(2), Errc::unreachable, now);
@@ -199,6 +257,7 @@ TEST_F(EndpointLifeTest, AFrozenEndpointRefusesAndDrops) {
   send(*b, *a, "dropped, comes again");
   deliver(*b, *a);
   EXPECT_FALSE(take(*a).has_value());
+  EXPECT_EQ(a->core.next_deadline(), dvs::never);  // or its library would spin
   now += seconds(1);
   a->core.on_tick(now);
   EXPECT_TRUE(a->carrier.sent.empty());

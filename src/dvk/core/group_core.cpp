@@ -31,8 +31,11 @@ bool GroupCore::is_direct() const {
   return view_.members.size() <= direct_members_max;
 }
 
+std::unexpected<dvs::Error> GroupCore::violation(const Address& from, const std::string& what) {
+  return dvs::fail(Errc::protocol_violation, "group member " + dvs::to_string(from) + ": " + what);
+}
+
 // --- Views
-// -----------------------------------------------------------------------------------------
 
 Result<void> GroupCore::check_view(const GroupView& view) const {
   if (view.number == 0 || view.number >= wire::group_number_max) {
@@ -109,7 +112,6 @@ void GroupCore::keep_early(const Address& from, const wire::GroupReport& report)
 }
 
 // --- Input
-// -----------------------------------------------------------------------------------------
 
 Result<std::uint64_t> GroupCore::multicast(dvs::BytesView payload) {
   if (is_evicted_) return dvs::fail(Errc::not_permitted, "evicted from the group");
@@ -222,7 +224,6 @@ void GroupCore::repeat(const Address& member, Peer& peer) {
 }
 
 // --- History
-// ---------------------------------------------------------------------------------------
 
 // Whether the entries follow on what is here; if not, they are to be ignored.
 Result<bool> GroupCore::begin_history(const wire::GroupOrdered& ordered) {
@@ -340,7 +341,6 @@ std::optional<GroupDelivery> GroupCore::next_delivery() {
 }
 
 // --- Output
-// ----------------------------------------------------------------------------------------
 
 void GroupCore::end_turn() {
   if (is_evicted_) return;

@@ -15,7 +15,6 @@ using wire::GroupEntry;
 using wire::GroupEntryKind;
 
 // --- Entering a view
-// -------------------------------------------------------------------------------
 
 Result<void> GroupCore::take(const Address& from, Peer& peer, wire::GroupReport& report) {
   if (!is_leader()) return violation(from, "reports to a member that does not lead");
@@ -112,7 +111,6 @@ void GroupCore::decide() {
 }
 
 // --- Ordering
-// --------------------------------------------------------------------------------------
 
 Result<void> GroupCore::take(const Address& from, Peer& peer, wire::GroupSubmit& submitted) {
   if (!is_leader() || !is_in_view())

@@ -390,7 +390,7 @@ void Node::send(const Address& member, Bytes message) {
 
 TEST(GroupNetwork, AgreesOnOneHistoryWhateverHappens) {
   unsigned first = 1;
-  unsigned count = 3000;
+  unsigned count = 2000;
   if (const char* range = std::getenv("DVS_GROUP_SEEDS")) {
     ASSERT_EQ(std::sscanf(range, "%u:%u", &first, &count), 2) << "DVS_GROUP_SEEDS is first:count";
   }

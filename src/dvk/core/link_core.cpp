@@ -46,16 +46,11 @@ std::string node_text(std::uint16_t node) {
 
 const char* name_of(LinkState state) noexcept {
   switch (state) {
-    case LinkState::connecting:
-      return "connecting";
-    case LinkState::up:
-      return "up";
-    case LinkState::suspect:
-      return "suspect";
-    case LinkState::reconnecting:
-      return "reconnecting";
-    case LinkState::down:
-      return "down";
+    case LinkState::connecting: return "connecting";
+    case LinkState::up: return "up";
+    case LinkState::suspect: return "suspect";
+    case LinkState::reconnecting: return "reconnecting";
+    case LinkState::down: return "down";
   }
   return "unknown";
 }

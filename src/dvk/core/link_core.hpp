@@ -198,7 +198,7 @@ class LinkCore {
   bool is_connected_ = false;
   bool is_established_ = false;
   std::uint64_t nonces_ = 0;  // drawn so far
-  wire::LinkHello hello_;         // ours, fixed for the connection
+  wire::LinkHello hello_;     // ours, fixed for the connection
   std::array<std::byte, sizeof(wire::LinkHello)> hello_bytes_{};
   std::uint64_t peer_nonce_ = 0;
   bool is_hello_due_ = false;

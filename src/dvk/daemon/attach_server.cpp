@@ -33,6 +33,9 @@ constexpr std::size_t packet_bytes_per_turn = 512 * 1024;
 // The state of an endpoint that moves; the core has the same limit.
 constexpr std::size_t state_bytes_max = 64 * 1024 * 1024;
 
+// Connections beyond those of endpoints.
+constexpr std::size_t connections_spare = 64;
+
 constexpr auto hello_timeout = std::chrono::seconds(5);
 constexpr auto refused_timeout = std::chrono::seconds(1);
 constexpr auto accept_pause = std::chrono::milliseconds(100);
@@ -72,7 +75,7 @@ Result<void> AttachServer::listen() {
     DVS_TRY(Fd socket, dvs::runtime::listen_unix(container.socket.string(), container.mode));
     DVS_CHECK(dvs::runtime::set_blocking(socket.get(), false));
     DVS_CHECK(waiter_.add(socket.get(), EPOLLIN, token_bit | listener_bit | listeners_.size()));
-    listeners_.push_back({&container, std::move(socket), 0, dvs::never});
+    listeners_.push_back(Listener{.container = &container, .socket = std::move(socket)});
   }
   return {};
 }
@@ -128,16 +131,10 @@ void AttachServer::pause(Listener& listener, TimePoint now) {
 
 Result<void> AttachServer::take_connection(Listener& listener, Fd socket, TimePoint now) {
   const ContainerConfig& container = *listener.container;
-  if (processes_.size() >= config_.endpoints_max ||
-      listener.connections >= container.endpoints_max) {
-    const bool is_container = listener.connections >= container.endpoints_max;
-    const std::string detail =
-        is_container ? fmt::format("container {} has its {} endpoints on this node", container.name,
-                                   container.endpoints_max)
-                     : fmt::format("this node has its {} endpoints", config_.endpoints_max);
-    const auto bytes = wire::encode_variant(wire::ToProcess{wire::Refused{Errc::queue_full, detail}});
-    (void)dvs::runtime::send_packet(socket.get(), bytes, {}, dvs::runtime::Wait::no);
-    return fail(Errc::queue_full, detail);
+  // Those that are too many are let in for long enough to be told so.
+  if (processes_.size() >= config_.endpoints_max + connections_spare ||
+      listener.connections >= container.endpoints_max + connections_spare) {
+    return fail(Errc::queue_full, "too many connections");
   }
   DVS_CHECK(dvs::runtime::set_blocking(socket.get(), false));
   DVS_TRY(const auto credentials, dvs::runtime::peer_credentials(socket.get()));
@@ -203,9 +200,27 @@ Result<void> AttachServer::greet(AttachedProcess& process, const wire::ToDaemon&
   if (hello->version == wire::attach_version) {  // otherwise the core says what is wrong
     DVS_CHECK(process.take_descriptors(std::move(fds)));
   }
+  DVS_CHECK(count_in(process));
   process.state = AttachedProcess::State::waiting;
   process.close_at = dvs::never;
   upper_.on_hello(process, *hello);
+  return {};
+}
+
+Result<void> AttachServer::count_in(AttachedProcess& process) {
+  Listener& listener = listener_of(process);
+  const ContainerConfig& container = *listener.container;
+  if (listener.endpoints >= container.endpoints_max) {
+    return fail(Errc::queue_full, fmt::format("container {} has its {} endpoints on this node",
+                                              container.name, container.endpoints_max));
+  }
+  if (endpoints_ >= config_.endpoints_max) {
+    return fail(Errc::queue_full,
+                fmt::format("this node has its {} endpoints", config_.endpoints_max));
+  }
+  ++listener.endpoints;
+  ++endpoints_;
+  process.is_counted = true;
   return {};
 }
 
@@ -438,7 +453,18 @@ void AttachServer::close(AttachedProcess& process) {
   std::erase(dirty_, &process);
   std::erase(chatty_, &process);
   std::erase(with_rings_, &process);
-  --listener_of(process).connections;
+  Listener& listener = listener_of(process);
+  --listener.connections;
+  if (process.is_counted) {
+    --listener.endpoints;
+    --endpoints_;
+  }
+  // What lies unread at the close would make the kernel take back the refusal (ECONNRESET).
+  if (process.state == AttachedProcess::State::refused) {
+    for (int i = 0; i < control_messages_per_turn; ++i) {
+      if (!dvs::runtime::receive_packet(process.socket(), buffer_, dvs::runtime::Wait::no)) break;
+    }
+  }
   processes_.erase(process.handle());
 }
 

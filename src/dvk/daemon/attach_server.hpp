@@ -85,6 +85,7 @@ class AttachServer {
     const ContainerConfig* container = nullptr;
     dvs::runtime::Fd socket;
     std::size_t connections = 0;
+    std::size_t endpoints = 0;  // those that have said hello
     TimePoint resume_at = dvs::never;  // accepting is paused until then
   };
 
@@ -103,6 +104,7 @@ class AttachServer {
   // So many bytes; 0: none, or the process broke the rules.
   std::size_t take_packets(AttachedProcess& process, std::size_t bytes_max);
   void set_deadline(TimePoint when) { deadline_ = std::min(deadline_, when); }
+  Result<void> count_in(AttachedProcess& process);
   void refuse(AttachedProcess& process, Errc error, const std::string& detail);
   void flush_control(AttachedProcess& process);
   void watch(AttachedProcess& process);
@@ -115,6 +117,7 @@ class AttachServer {
   std::vector<Listener> listeners_;
   std::map<Handle, std::unique_ptr<AttachedProcess>> processes_;
   std::uint64_t next_handle_ = 1;
+  std::size_t endpoints_ = 0;
   std::vector<AttachedProcess*> with_rings_;
   std::vector<AttachedProcess*> dirty_;   // to publish
   std::vector<AttachedProcess*> chatty_;  // with control messages to send

@@ -102,6 +102,7 @@ class AttachedProcess {
   dvs::TimePoint close_at;                 // `never` unless a Hello, or the end, is awaited
   dvs::TimePoint resume_at = dvs::never;   // control messages are not read before; never: they are
   bool is_watching_writable = false;
+  bool is_counted = false;                 // among the endpoints of its container
   bool is_dirty = false;                   // in the list of those to publish
   bool is_doomed = false;                  // will be closed when the core is not busy
 

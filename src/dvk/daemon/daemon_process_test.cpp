@@ -1,10 +1,12 @@
 // The real dvsd in processes of its own: beginning, ending, directories, and what one node does alone.
 #include <fcntl.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
 
 #include <csignal>
+#include <cstring>
 #include <fstream>
 
 #include <gtest/gtest.h>
@@ -31,7 +33,9 @@ TEST(Dvsd, EndsInOrderOnEverySignalAndOnCommand) {
     const std::uint64_t serial = dvs::raw(client->address.incarnation) & 0xFFFFFFFFFFFF;
     EXPECT_EQ(serial, last + 3);
     last = serial;
-    if (signal == 0) EXPECT_EQ((*dvsd)->ask("stop"), "{\"ok\":true}\n");
+    if (signal == 0) {
+      EXPECT_EQ((*dvsd)->ask("stop"), "{\"ok\":true}\n");
+    }
     EXPECT_EQ((*dvsd)->end(signal), 0) << (*dvsd)->log();
     EXPECT_TRUE(client->is_closed());
     EXPECT_FALSE(fs::exists(directory.path() / "run" / "dvk.sock"));

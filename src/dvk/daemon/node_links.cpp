@@ -26,6 +26,9 @@ using dvs::raw;
 namespace {
 
 constexpr auto stop_time_max = std::chrono::milliseconds(500);
+// Offers of express connections that wait for their socket, and for how long.
+constexpr std::size_t express_expected_max = 1024;
+constexpr auto express_patience = std::chrono::seconds(10);
 
 const char* name_of(SessionCause cause) {
   switch (cause) {
@@ -75,6 +78,9 @@ class LinkSetLinks final : public NodeLinks, link::LinkSetUpper {
   Bytes take_buffer(std::size_t bytes) override { return set_->take_buffer(bytes); }
   bool flush() override;
   void settle() override;
+  void dial_express(NodeId node, const link::ExpressToken& token, ThenSocket then) override;
+  void expect_express(const link::ExpressToken& token, ThenSocket then) override;
+  bool is_encrypting() const override { return is_encrypting_; }
   bool cut(NodeId node) override { return set_->cut(node); }
   std::uint16_t port() const override { return set_->port(); }
   std::string status_json() const override;
@@ -94,8 +100,7 @@ class LinkSetLinks final : public NodeLinks, link::LinkSetUpper {
   void on_message(NodeId from, Lane lane, BytesView payload) override;
   void on_event(NodeId peer, Lane lane, const LinkEvent& event) override;
   void on_connection_failed(NodeId peer, const dvs::Error& error) override;
-  // No token was ever given out, so nobody can know one: the socket is closed.
-  void on_express(dvs::runtime::Fd, const link::ExpressToken&) override {}
+  void on_express(dvs::runtime::Fd socket, const link::ExpressToken& token) override;
 
   void on_session(NodeId node, Lane lane, const LinkEvent& event);
   void drop_waiting(NodeId node);
@@ -104,7 +109,16 @@ class LinkSetLinks final : public NodeLinks, link::LinkSetUpper {
     return peers_.at(node).waiting[static_cast<std::size_t>(lane)];
   }
 
+  struct Expected {
+    ThenSocket then;
+    dvs::TimePoint until;
+  };
+
   LinksUpper& upper_;
+  boost::asio::io_context* io_ = nullptr;
+  bool is_encrypting_ = true;
+  bool is_stopping_ = false;
+  std::map<link::ExpressToken, Expected> expected_;
   std::map<NodeId, Peer> peers_;
   std::set<NodeId> dirty_;       // sent to since the last flush
   std::set<NodeId> overflowed_;  // more waited than may: broken as far as the core is concerned
@@ -116,11 +130,39 @@ LinkSetLinks::LinkSetLinks(const Config& config, LinksUpper& upper) : upper_(upp
 }
 
 Result<void> LinkSetLinks::open(boost::asio::io_context& io, link::LinkSetConfig config) {
+  io_ = &io;
+  is_encrypting_ = !config.insecure_plaintext;
   DVS_TRY(set_, link::LinkSet::create(io, std::move(config), *this));
   return {};
 }
 
+void LinkSetLinks::dial_express(NodeId node, const link::ExpressToken& token, ThenSocket then) {
+  // Ends by its own deadline, or with the loop.
+  boost::asio::co_spawn(
+      *io_, set_->dial_express(node, token),
+      [this, then = std::move(then)](std::exception_ptr, Result<dvs::runtime::Fd> socket) {
+        if (socket && !is_stopping_) then(*std::move(socket));
+      });
+}
+
+void LinkSetLinks::expect_express(const link::ExpressToken& token, ThenSocket then) {
+  const dvs::TimePoint now = std::chrono::steady_clock::now();
+  std::erase_if(expected_, [&](const auto& entry) { return entry.second.until < now; });
+  if (expected_.size() >= express_expected_max) return;
+  expected_[token] = {std::move(then), now + express_patience};
+}
+
+// A token is good once; a socket with one that nobody expects is closed.
+void LinkSetLinks::on_express(dvs::runtime::Fd socket, const link::ExpressToken& token) {
+  const auto found = expected_.find(token);
+  if (found == expected_.end() || is_stopping_) return;
+  const ThenSocket then = std::move(found->second.then);
+  expected_.erase(found);
+  then(std::move(socket));
+}
+
 void LinkSetLinks::stop(boost::asio::io_context& io) {
+  is_stopping_ = true;
   flush();
   bool is_stopped = false;
   // Not detached in effect: the loop below does not end before it has.

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 
@@ -11,6 +12,7 @@
 #include "base/bytes.hpp"
 #include "dvk/daemon/config.hpp"
 #include "dvk/link/lane.hpp"
+#include "runtime/fd.hpp"
 
 namespace dvk::daemon {
 
@@ -57,6 +59,12 @@ class NodeLinks {
   virtual bool flush() = 0;
   // Hands up what could not be told at once. Not from within LinksUpper.
   virtual void settle() = 0;
+
+  // Connections between processes. The socket is given to `then` when it is there, if ever; not after stop.
+  using ThenSocket = std::function<void(dvs::runtime::Fd)>;
+  virtual void dial_express(NodeId node, const link::ExpressToken& token, ThenSocket then) = 0;
+  virtual void expect_express(const link::ExpressToken& token, ThenSocket then) = 0;
+  virtual bool is_encrypting() const = 0;
 
   // Breaks the connections to the node as a failing network would. False: there were none.
   virtual bool cut(NodeId node) = 0;

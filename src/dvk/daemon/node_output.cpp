@@ -1,6 +1,9 @@
 // See node_output.hpp.
 #include "dvk/daemon/node_output.hpp"
 
+#include <sys/random.h>
+
+#include <algorithm>
 #include <cstdlib>
 #include <cstring>
 
@@ -124,6 +127,44 @@ bool NodeOutput::packet_to_node(NodeId node, const wire::PacketHeader& header, B
 
 bool NodeOutput::has_bulk_room(NodeId node) {
   return links_ != nullptr && links_->has_room(node, link::Lane::bulk);
+}
+
+// --- Express -----------------------------------------------------------------------------------------
+
+namespace {
+
+link::ExpressToken to_token(const Bytes& bytes) {
+  link::ExpressToken token{};
+  std::copy_n(bytes.begin(), std::min(bytes.size(), token.size()), token.begin());
+  return token;
+}
+
+}  // namespace
+
+Bytes NodeOutput::fresh_token() {
+  Bytes token(std::tuple_size_v<link::ExpressToken>);
+  if (links_ == nullptr || getrandom(token.data(), token.size(), 0) !=
+                               static_cast<ssize_t>(token.size())) {
+    token.clear();
+  }
+  return token;
+}
+
+NodeLinks::ThenSocket NodeOutput::hand_to(Handle handle, const wire::Route& route) {
+  return [this, handle, route](dvs::runtime::Fd socket) {
+    AttachedProcess* process = attach_->find(handle);
+    if (process != nullptr) attach_->send(*process, route, {share(std::move(socket))});
+  };
+}
+
+void NodeOutput::dial_express(NodeId node, const Bytes& token, Handle handle,
+                              const wire::Route& route) {
+  links_->dial_express(node, to_token(token), hand_to(handle, route));
+}
+
+void NodeOutput::expect_express(const Bytes& token, Handle handle, const wire::Route& route) {
+  if (token.size() != std::tuple_size_v<link::ExpressToken>) return;
+  links_->expect_express(to_token(token), hand_to(handle, route));
 }
 
 // --- Memory ------------------------------------------------------------------------------------------

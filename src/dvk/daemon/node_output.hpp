@@ -43,11 +43,17 @@ class NodeOutput final : public node::Output {
                            std::uint64_t position, std::span<std::byte> into) override;
   Result<void> write_memory(Handle owner, const dvs::Address& orderer, const wire::CopySide& side,
                             std::uint64_t position, dvs::BytesView from) override;
+  dvs::Bytes fresh_token() override;
+  bool is_encrypting() override { return links_ == nullptr || links_->is_encrypting(); }
+  void dial_express(NodeId node, const dvs::Bytes& token, Handle handle,
+                    const wire::Route& route) override;
+  void expect_express(const dvs::Bytes& token, Handle handle, const wire::Route& route) override;
   std::uint64_t fresh_serial() override;
   bool was_given(std::uint64_t serial) override { return serials_.was_given(serial); }
 
  private:
   struct RingEnds;
+  NodeLinks::ThenSocket hand_to(Handle handle, const wire::Route& route);
   void send_control(NodeId node, link::Lane lane, const wire::NodeMessage& message);
 
   NodeId self_;

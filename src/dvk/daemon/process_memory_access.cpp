@@ -23,16 +23,16 @@ using dvs::runtime::Fd;
 namespace {
 
 // Opens the address space and makes sure that it is the one of a process that is `uid`'s through and
-// through. /proc/PID belongs to the user only while its process is dumpable, which it ceases to be when
-// it gains privileges; the descriptor stays with the address space that was there at the open, so
-// looking afterwards is in time.
+// through. The files in /proc/PID (not the directory) belong to the user only while the process is
+// dumpable, which it ceases to be when it gains privileges; the descriptor stays with the address space
+// that was there at the open, so looking afterwards is in time.
 Result<Fd> open_address_space(int pidfd, pid_t pid, uid_t uid) {
-  const std::string directory = fmt::format("/proc/{}", pid);
-  Fd memory(::open((directory + "/mem").c_str(), O_RDWR | O_CLOEXEC));
+  const std::string path = fmt::format("/proc/{}/mem", pid);
+  Fd memory(::open(path.c_str(), O_RDWR | O_CLOEXEC));
   if (!memory && errno == ENOENT) return fail(Errc::peer_died, "process has ended");
-  if (!memory) return fail_os("open " + directory + "/mem");
+  if (!memory) return fail_os("open " + path);
   struct stat status {};
-  if (::stat(directory.c_str(), &status) != 0) return fail_os("stat " + directory);
+  if (::stat(path.c_str(), &status) != 0) return fail_os("stat " + path);
   DVS_TRY(const bool is_alive, dvs::runtime::is_alive(pidfd));
   if (!is_alive) return fail(Errc::peer_died, "process has ended");
   if (status.st_uid != uid) {

@@ -1,11 +1,13 @@
 #include "dvk/node/directory.hpp"
 
 #include <algorithm>
+#include <utility>
 
 namespace dvk::node {
 namespace {
 
 constexpr std::size_t entries_per_report = 256;
+constexpr std::size_t early_reports_max = 4096;  // of a node: a million entries
 
 }  // namespace
 
@@ -168,6 +170,7 @@ void Directory::install_view(const View& view, TimePoint now) {
     backups_.clear();
     promoting_.clear();
   }
+  take_early_reports();
   send_report();
   for (auto& [request, pending] : pending_) pending.send_at = now;
 }
@@ -345,7 +348,27 @@ void Directory::on_locate(NodeId from, const wire::Locate& message) {
   send(from, answer);
 }
 
+void Directory::keep_early(NodeId from, const wire::Report& report) {
+  auto& early = early_reports_[from];
+  if (report.is_first) early.clear();
+  if (early.size() < early_reports_max) early.push_back(report);
+}
+
+// Of the view that was just installed; those of later ones are kept on.
+void Directory::take_early_reports() {
+  auto early = std::exchange(early_reports_, {});
+  for (auto& [node, reports] : early) {
+    if (reports.empty() || reports.front().view < view_.number) continue;
+    if (reports.front().view > view_.number) {
+      early_reports_[node] = std::move(reports);
+    } else {
+      for (const wire::Report& report : reports) on_report(node, report);
+    }
+  }
+}
+
 void Directory::on_report(NodeId from, const wire::Report& message) {
+  if (message.view > view_.number) return keep_early(from, message);
   if (!is_authority() || message.view != view_.number) return;  // it will report again in this view
   if (message.is_first) {
     // Without promotions meanwhile: what is still there comes right back.

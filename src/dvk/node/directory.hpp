@@ -89,6 +89,8 @@ class Directory {
   void fail(const Pending& pending, Errc error);
   void send_report();
   // Authority
+  void keep_early(NodeId from, const wire::Report& report);
+  void take_early_reports();
   bool is_authority() const { return view_.directory_authority() == self_; }
   bool is_ready(std::uint64_t view) const {
     return is_authority() && view == view_.number && unreported_.empty();
@@ -112,6 +114,8 @@ class Directory {
   std::uint64_t next_request_ = 1;
 
   std::set<NodeId> unreported_;  // members whose report is still missing
+  // Reports of members that learnt of a view before this node did: nobody would send them again.
+  std::map<NodeId, std::vector<wire::Report>> early_reports_;
   std::map<Address, Entry> entries_;
   std::map<Name, Address> holders_;
   std::map<Name, std::vector<Address>> backups_;

@@ -189,6 +189,17 @@ TEST_F(DirectoryTest, AReportOfAnotherViewIsIgnored) {
   EXPECT_EQ(answer_to(2, view_.number, "name"), Errc{});
 }
 
+TEST_F(DirectoryTest, AReportOfAViewThatIsNotInstalledYetIsKept) {
+  open(3, "name");
+  settle();
+  view_.number += 1;
+  core(2).install_view(view_, now);
+  core(3).install_view(view_, now);
+  settle();  // both reports meet an authority that is still in the view before
+  core(1).install_view(view_, now);
+  EXPECT_EQ(answer_to(2, view_.number, "name"), Errc{});
+}
+
 TEST_F(DirectoryTest, ANewReportReplacesWhatWasKnownOfThatNode) {
   const Process gone = open(3, "gone");
   open(3, "stays");

@@ -477,7 +477,7 @@ TEST_F(MoverTest, ANeighbourOfTheAdopterIsAnsweredAfterTheDecision) {
   for (const bool is_committed : {false, true}) {
     SCOPED_TRACE(is_committed);
     get_ready();
-    const Process near = open(3);
+    const Process near = open_at_once(3);
     query(near, b.address);
     expect_waiting(near, b.address);
     if (is_committed) {
@@ -509,7 +509,7 @@ TEST_F(MoverTest, ANeighbourOfAnAdopterThatDiesIsAnswered) {
 
 TEST_F(MoverTest, ANeighbourOfAnAdopterThatDiesAfterTheDecisionHearsTheEnd) {
   commit();
-  const Process near = open(3);
+  const Process near = open_at_once(3);
   query(near, b.address);
   expect_waiting(near, b.address);
   close(there);

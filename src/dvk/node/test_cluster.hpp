@@ -164,6 +164,12 @@ class ClusterTest : public ::testing::Test {
     process.address = welcome(process);
     return process;
   }
+  // Without a name, and while everything under way stays where it is.
+  Process open_at_once(unsigned at) {
+    Process process = attach(at, {});
+    process.address = welcome(process);
+    return process;
+  }
   Process open_backup(unsigned at, const std::string& name) {
     Process process = attach(at, {.kind = wire::HelloKind::backup, .name = name});
     settle();

@@ -26,6 +26,13 @@ class TestNode final : public Output {
     bool is_trusted;
   };
 
+  struct Connection {
+    NodeId node;  // dialled only
+    Bytes token;
+    Handle handle;
+    wire::Route route;
+  };
+
   explicit TestNode(unsigned number, Policy policy = {})
       : id(static_cast<NodeId>(number)),
         core(std::make_unique<NodeCore>(id, *this, std::move(policy))) {}
@@ -83,6 +90,16 @@ class TestNode final : public Output {
     std::ranges::copy(from, range.begin());
     return {};
   }
+  Bytes fresh_token() override {
+    return has_express ? Bytes(32, static_cast<std::byte>(++tokens)) : Bytes();
+  }
+  void dial_express(NodeId node, const Bytes& token, Handle handle,
+                    const wire::Route& route) override {
+    dialled.push_back({node, token, handle, route});
+  }
+  void expect_express(const Bytes& token, Handle handle, const wire::Route& route) override {
+    expected.push_back({dvs::no_node, token, handle, route});
+  }
   std::uint64_t fresh_serial() override { return ++serials; }
   bool was_given(std::uint64_t serial) override { return serial != 0 && serial <= serials; }
 
@@ -118,6 +135,9 @@ class TestNode final : public Output {
   std::map<Handle, Bytes> memory;
   std::map<Handle, Errc> memory_errors;  // what touching that memory gives
   std::vector<Handle> touched;           // memory accesses, in order
+  bool has_express = false;
+  unsigned tokens = 0;
+  std::vector<Connection> dialled, expected;
   std::uint64_t serials = 0;
   std::unique_ptr<NodeCore> core;
 

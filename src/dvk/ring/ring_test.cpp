@@ -324,7 +324,7 @@ TEST_F(HostileProducer, RubbishEverywhereAllTheTime) {
   });
   int violations = 0;
   Bytes bytes;
-  for (int i = 0; i < 200'000; ++i) {
+  while (violations < 10'000) {
     const auto result = consumer_->pop_copy(bytes);
     if (result) continue;
     EXPECT_EQ(result.error(), Errc::protocol_violation);
@@ -333,7 +333,6 @@ TEST_F(HostileProducer, RubbishEverywhereAllTheTime) {
   }
   is_over.store(true, std::memory_order_relaxed);
   rubbish.join();
-  EXPECT_GT(violations, 0);
 }
 
 // ---- threads and processes

@@ -26,15 +26,18 @@ namespace {
 using Clock = std::chrono::steady_clock;
 using Verdict = PhaseHabit::Verdict;
 
-// Round trips between two processes over two rings, 64 bytes, medians on a virtual machine with two
-// processors (Linux 6.18), beside a Unix stream socket in the same run:
+// Round trips between two processes over two rings, 64 bytes, on a virtual machine with two
+// processors (Linux 6.18), beside a Unix stream socket in the same run, in microseconds:
 //
-//                                    same core    two cores    not pinned
-//   spinning                              -            -          0.4 us
-//   giving way                         4 us         0.9 us           -
-//   sleeping every time                6 us          50 us         6 us
-//   Unix socket                       12 us          50 us        13 us
-//   mean, giving way beside a process that never yields: 4300 us; with costly_yield 28; socket 62
+//                                       same core    two cores    not pinned
+//   medians: spinning                           -          0.3           0.4
+//            giving way                         4          0.9             -
+//            sleeping every time                6           50             6
+//            Unix socket                       12           50            13
+//   means, beside processes that never yield:
+//            giving way every time           4300            -             -
+//            as the waiter does it             25           15            20
+//            Unix socket                       40          130            30
 //
 // So waiting awake is worth it for about as long as it costs to be woken on another core, 50 us: by
 // that rule waiting never costs more than twice what it would with foresight.
@@ -92,11 +95,11 @@ int wait_for_events(int epoll, std::span<epoll_event> events, TimePoint deadline
 // ---- PhaseHabit
 
 bool PhaseHabit::wants() const noexcept {
-  return score_ >= score_full / 2 || short_waits_ >= probe_interval_;
+  return !is_probing() || short_waits_ >= probe_interval_;
 }
 
 void PhaseHabit::record(Verdict verdict) noexcept {
-  const bool was_probe = score_ < score_full / 2;
+  const bool was_probe = is_probing();
   score_ -= score_ / 8;
   if (verdict == Verdict::success) score_ += score_full / 8;
   if (verdict == Verdict::costly) score_ = 0;
@@ -129,7 +132,7 @@ Result<Waiter> Waiter::create() {
 Waiter::Waiter(Fd epoll, Doorbell doorbell) noexcept
     : epoll_(std::move(epoll)),
       doorbell_(std::move(doorbell)),
-      may_spin_(may_run_on_several_processors()) {}
+      has_several_processors_(may_run_on_several_processors()) {}
 
 Result<Waiter::Outcome> Waiter::wait(PollFunction poll, TimePoint deadline) {
   if (++waits_since_look_ >= waits_per_look) {
@@ -142,8 +145,13 @@ Result<Waiter::Outcome> Waiter::wait(PollFunction poll, TimePoint deadline) {
     DVS_TRY(const bool has_events, look());
     return has_events ? Outcome::descriptor : Outcome::deadline;
   }
-  if (may_spin_ && spinning_.wants() && spin(poll, start, deadline)) return Outcome::ready;
-  if (giving_way_.wants() && give_way(poll, deadline)) return Outcome::ready;
+  const bool wants_to_give_way = giving_way_.wants();
+  // On its only processor a thread rather gives way than spins: its peer may need that very one.
+  if ((has_several_processors_ || !wants_to_give_way) && spinning_.wants() &&
+      spin(poll, start, deadline)) {
+    return Outcome::ready;
+  }
+  if (wants_to_give_way && give_way(poll, deadline)) return Outcome::ready;
   DVS_TRY(const Outcome outcome, sleep(poll, deadline));
   if (Clock::now() - start < short_wait) {
     spinning_.note_short_wait();
@@ -153,7 +161,10 @@ Result<Waiter::Outcome> Waiter::wait(PollFunction poll, TimePoint deadline) {
 }
 
 bool Waiter::spin(PollFunction poll, TimePoint start, TimePoint deadline) {
-  const TimePoint end = std::min(deadline, start + std::min(3 * spin_time_, spin_time_max));
+  // Somewhat longer than usual is long enough, unless this is to find out what usual is.
+  const nanoseconds budget =
+      spinning_.is_probing() ? spin_time_max : std::min(3 * spin_time_, spin_time_max);
+  const TimePoint end = std::min(deadline, start + budget);
   TimePoint now = start;
   do {
     for (int i = 0; i < polls_per_clock; ++i) {
@@ -166,7 +177,6 @@ bool Waiter::spin(PollFunction poll, TimePoint start, TimePoint deadline) {
     }
     now = Clock::now();
   } while (now < end);
-  spin_time_ = std::min(2 * spin_time_, spin_time_max);
   spinning_.record(Verdict::failure);
   return false;
 }
@@ -212,7 +222,7 @@ void Waiter::end_sleep() noexcept {
   if (doorbell_.sleeps() - drained_at_ < sleeps_per_drain) return;
   drained_at_ = doorbell_.sleeps();
   // Processors allowed may have changed, too; this is as good a time as any to look.
-  may_spin_ = may_run_on_several_processors();
+  has_several_processors_ = may_run_on_several_processors();
   drain_bells();
 }
 

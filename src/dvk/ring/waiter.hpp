@@ -1,7 +1,7 @@
 // How a thread waits for its rings, and for descriptors beside them, at the least cost.
 //
 // Three phases, each left out when it has not paid off lately:
-//   1. spin: only if the thread may run on more than one CPU;
+//   1. spin: if the thread may run on more than one CPU, or giving way has turned out costly;
 //   2. give way: a few sched_yield, which let a peer on the same core run and answer;
 //   3. sleep: arm the doorbell, look once more, epoll until the deadline.
 // The choice is learned from what happened before (see waiter.cpp for the numbers and why).
@@ -56,6 +56,8 @@ class PhaseHabit {
     failure,  // it did not, or not in time
     costly,   // the attempt cost a thousand times what success saves
   };
+  // Whether it has not been succeeding lately, so that doing it is a probe.
+  bool is_probing() const noexcept { return score_ < score_full / 2; }
   // How the phase ended, when it was done.
   void record(Verdict verdict) noexcept;
   // A wait ended soon although (or because) the phase was left out.
@@ -65,7 +67,7 @@ class PhaseHabit {
   static constexpr std::uint32_t score_full = 65536;
   // Short waits from one probe to the next. They double with each failure up to a limit at which
   // probing costs less than a tenth of a wait.
-  static constexpr std::uint32_t failure_interval_max = 64;
+  static constexpr std::uint32_t failure_interval_max = 256;
   static constexpr std::uint32_t costly_interval_min = 1024;
   static constexpr std::uint32_t costly_interval_max = 16384;
 
@@ -135,7 +137,7 @@ class Waiter {
   std::uint64_t drained_at_ = 0;  // the doorbell's sleeps() when the bells were last read empty
   std::vector<Event> ready_;
   std::uint32_t waits_since_look_ = 0;
-  bool may_spin_;
+  bool has_several_processors_;
   std::chrono::nanoseconds spin_time_{5000};  // moving average of how long successful spins took
   PhaseHabit spinning_;
   PhaseHabit giving_way_;

@@ -51,7 +51,7 @@ TEST(PhaseHabit, GivesUpWhatFailsAndProbesAfterShortWaits) {
   for (int i = 0; i < 20; ++i) habit.record(Verdict::failure);
   EXPECT_FALSE(habit.wants());
   int probes = 0;
-  for (int i = 0; i < 1000; ++i) {
+  for (int i = 0; i < 10'000; ++i) {
     habit.note_short_wait();
     if (!habit.wants()) continue;
     ++probes;

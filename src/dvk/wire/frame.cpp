@@ -22,13 +22,10 @@ constexpr std::size_t large_payload_bytes = 32 * 1024;
 
 std::uint8_t flags_allowed(FrameType type) {
   switch (type) {
-    case FrameType::hello:
-      return frame_flag::answer;
-    case FrameType::data:
-      return frame_flag::compressed | frame_flag::replay_wanted;
+    case FrameType::hello: return frame_flag::answer;
+    case FrameType::data: return frame_flag::compressed | frame_flag::replay_wanted;
     case FrameType::ack:
-    case FrameType::ping:
-      return frame_flag::replay_wanted;
+    case FrameType::ping: return frame_flag::replay_wanted;
   }
   return 0;
 }

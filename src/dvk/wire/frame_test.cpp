@@ -91,7 +91,7 @@ Bytes payload_of(std::uint64_t number, std::size_t size) {
 
 // Any mixture of sizes, cut anywhere, comes out as it went in.
 TEST(FrameReader, FindsFramesHoweverTheStreamIsCut) {
-  for (unsigned seed = 1; seed <= 20; ++seed) {
+  for (unsigned seed = 1; seed <= 6; ++seed) {
     std::mt19937 random(seed);
     const auto below = [&](std::size_t limit) { return random() % limit; };
     Bytes stream;
