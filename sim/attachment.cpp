@@ -46,10 +46,4 @@ void PeerRing::close(const RingReader& reader) {
   side.alarm.clear();
 }
 
-void PeerRing::retry(const RingReader& reader) {
-  Side& side = to(reader);
-  side.records.retry();
-  if (side.words) side.alarm.set(side.context.now());
-}
-
 }  // namespace sim

@@ -31,7 +31,7 @@ class RingReader {
   virtual void on_peer_packet(PeerRing& ring, RingRecord&& record) = 0;
   virtual void on_peer_words(PeerRing& ring, const dvk::core::Acknowledgement& words) = 0;
   virtual void on_ring_room() = 0;
-  // When it next reads its rings; end_of_time while it does not.
+  // When it next reads its rings; end_of_time when it is dead.
   virtual Instant rings_ready_at() const = 0;
 
  protected:
@@ -51,8 +51,6 @@ class PeerRing {
   void drain(const RingReader& reader);
   // Reads no more.
   void close(const RingReader& reader);
-  // The reader reads again.
-  void retry(const RingReader& reader);
 
  private:
   struct Side {

@@ -94,6 +94,7 @@ bool Daemon::is_settled(const std::vector<NodeId>& others) const {
 
 void Daemon::settle() {
   if (daemon_ready_at() > context_.now()) return;
+  report_unreachable();
   for (auto& [peer, link] : links_) {
     for (auto& lane : link.lanes) {
       if (lane != nullptr) lane->pump();
@@ -116,6 +117,7 @@ void Daemon::work() {
     return work_alarm_.set(ready);
   }
   const bool has_more = core_.work();
+  report_unreachable();
   for (auto& [peer, link] : links_) {
     for (auto& lane : link.lanes) lane->pump();
   }
@@ -148,13 +150,12 @@ void Daemon::on_lane_message(NodeId peer, std::uint8_t, dvs::BytesView payload) 
 }
 
 void Daemon::on_lane_event(NodeId peer, std::uint8_t lane, const LinkEvent& event) {
-  Link& link = links_[peer];
   switch (event.kind) {
     case LinkEvent::Kind::new_session: return on_session(peer, lane, event);
     case LinkEvent::Kind::state_changed:
       if (event.state != LinkState::down) return;
       context_.calls.disrupted();
-      link.is_down = true;
+      for (auto& each : links_[peer].lanes) each->drop_waiting();
       return core_.on_link_down(peer, now());
     case LinkEvent::Kind::room_available:
       if (lane == bulk_lane) core_.on_bulk_room(peer, now());
@@ -162,24 +163,21 @@ void Daemon::on_lane_event(NodeId peer, std::uint8_t lane, const LinkEvent& even
   }
 }
 
-// The two lanes have sessions of their own, but the peer has one life: whichever lane meets a new
-// boot first tells the core, and the other's connection to the old one is dropped at once, so that
-// nothing the old one said is heard after its death.
+// The two lanes have sessions of their own, but the peer has one life: the message lane alone says
+// when a new one begins, and what the old life may still have under way on the other lane is cut off.
 void Daemon::on_session(NodeId peer, std::uint8_t lane, const LinkEvent& event) {
-  Link& link = links_[peer];
-  const std::uint64_t boot = link.lanes[lane]->peer_boot();
-  const bool is_new_boot = boot != link.boot;
-  const bool has_restarted = is_new_boot && link.boot != 0;
   if (event.cause != SessionCause::first) context_.calls.disrupted();
-  if (is_new_boot) {
-    Lane& other = *link.lanes[lane == message_lane ? bulk_lane : message_lane];
-    if (other.peer_boot() != 0 && other.peer_boot() != boot) other.reset_connection();
-  }
-  link.boot = boot;
-  // The second lane's first session adds nothing: nothing was lost with it.
-  if (!is_new_boot && event.cause == SessionCause::first && !link.is_down) return;
-  link.is_down = false;
-  core_.on_link_up(peer, has_restarted, now());
+  if (event.cause == SessionCause::peer_restarted) return on_restart(peer, lane);
+  if (lane == bulk_lane && event.cause == SessionCause::first) return;
+  core_.on_link_up(peer, false, now());
+}
+
+void Daemon::on_restart(NodeId peer, std::uint8_t lane) {
+  Link& link = links_[peer];
+  const std::uint64_t restarts = ++link.restarts[lane];
+  if (lane == bulk_lane) return;
+  if (link.restarts[bulk_lane] < restarts) link.lanes[bulk_lane]->reset_connection();
+  core_.on_link_up(peer, true, now());
 }
 
 // --- Output: processes ---
@@ -303,8 +301,25 @@ void Daemon::open_ring(Handle first, Handle second, bool is_trusted) {
 // --- Output: nodes ---
 
 void Daemon::to_node(NodeId node, const dvk::wire::NodeMessage& message) {
-  if (Lane* lane = lane_to(node, message_lane)) {
-    lane->send_control(dvk::wire::encode_node_message(message));
+  send_control(node, message_lane, message);
+}
+
+void Daemon::send_control(NodeId node, std::uint8_t lane, const dvk::wire::NodeMessage& message) {
+  Lane* link = lane_to(node, lane);
+  if (link == nullptr || !link->send_control(dvk::wire::encode_node_message(message))) {
+    unreachable_.insert(node);
+  }
+}
+
+// What the core then sends to say so may fail in the same way, once.
+void Daemon::report_unreachable() {
+  std::set<NodeId> told;
+  for (auto nodes = std::exchange(unreachable_, {}); !nodes.empty();
+       nodes = std::exchange(unreachable_, {})) {
+    context_.calls.disrupted();
+    for (const NodeId node : nodes) {
+      if (told.insert(node).second) core_.on_link_down(node, now());
+    }
   }
 }
 
@@ -332,9 +347,7 @@ bool Daemon::has_bulk_room(NodeId node) {
 }
 
 void Daemon::copy_start_to_node(NodeId node, const dvk::wire::CopyStart& start) {
-  if (Lane* lane = lane_to(node, bulk_lane)) {
-    lane->send_control(dvk::wire::encode_node_message(start));
-  }
+  send_control(node, bulk_lane, start);
 }
 
 dvs::Result<void> Daemon::copy_data_to_node(NodeId node, const dvk::wire::CopyDataHead& head,

@@ -65,8 +65,7 @@ class Daemon final : public dvk::node::Output, public LaneOwner {
   };
   struct Link {
     std::unique_ptr<Lane> lanes[2];
-    std::uint64_t boot = 0;  // of the peer, as told to the core
-    bool is_down = false;
+    std::uint64_t restarts[2] = {};  // of the peer, as each lane has met them
   };
 
   // Output
@@ -105,12 +104,16 @@ class Daemon final : public dvk::node::Output, public LaneOwner {
   void on_socket(Attached& attached, ToDaemonItem&& item);
   void on_ring(Attached& attached, RingRecord&& record);
   void push_results(Attached& attached);
+  void on_restart(NodeId peer, std::uint8_t lane);
   void on_session(NodeId peer, std::uint8_t lane, const dvk::core::LinkEvent& event);
   dvs::Result<std::span<std::byte>> memory_of(Handle owner, const Address& orderer,
                                               const dvk::wire::CopySide& side,
                                               std::uint64_t position, std::size_t bytes,
                                               bool is_write);
   Lane* lane_to(NodeId node, std::uint8_t lane);
+  void send_control(NodeId node, std::uint8_t lane, const dvk::wire::NodeMessage& message);
+  // After every call into the core: a node there is no way to is down as far as the core is concerned.
+  void report_unreachable();
   void tick();
   void work();
 
@@ -120,6 +123,7 @@ class Daemon final : public dvk::node::Output, public LaneOwner {
   bool is_dead_ = false;
   std::map<Handle, Attached> attached_;
   std::map<NodeId, Link> links_;
+  std::set<NodeId> unreachable_;  // a control message to it was refused
   dvk::node::NodeCore core_;
   Alarm tick_alarm_, work_alarm_;
 };

@@ -36,8 +36,8 @@ void Lane::stop() {
 
 // --- The layer above ---
 
-void Lane::send_control(dvs::Bytes message) {
-  if (core_.state() == LinkState::down) return;
+bool Lane::send_control(dvs::Bytes message) {
+  if (is_down()) return false;
   waiting_.push_back(std::move(message));
   send_waiting();
   if (waiting_.size() > waiting_max) {
@@ -45,6 +45,7 @@ void Lane::send_control(dvs::Bytes message) {
                         fmt::format("{} control messages wait for node {}", waiting_.size(),
                                     dvs::raw(peer_)));
   }
+  return true;
 }
 
 void Lane::send_waiting() {
@@ -123,7 +124,6 @@ void Lane::on_event(const LinkEvent& event) {
                    .c = static_cast<std::uint64_t>(event.kind) << 8 |
                         (is_state ? static_cast<std::uint64_t>(event.state)
                                   : static_cast<std::uint64_t>(event.cause))});
-  if (is_state && event.state == LinkState::down) waiting_.clear();
   // A session that ends takes what waits for room with it: the layer above repeats what matters.
   if (event.kind == LinkEvent::Kind::new_session && event.cause != dvk::core::SessionCause::first) {
     waiting_.clear();

@@ -31,7 +31,11 @@ class Lane final : WireEnd, dvk::core::LinkUpper {
        const dvk::core::LinkCoreConfig& config);
 
   // Control messages are never dropped while the link is there: without room they wait, in order.
-  void send_control(dvs::Bytes message);
+  // False: the link is down.
+  bool send_control(dvs::Bytes message);
+  // What waits for room is forgotten.
+  void drop_waiting() { waiting_.clear(); }
+  bool is_down() const { return core_.state() == dvk::core::LinkState::down; }
   // False: no room, or the link is down.
   bool send(dvs::Bytes message);
   bool has_room() const { return waiting_.empty() && core_.has_room(); }

@@ -61,7 +61,10 @@ void Library::tick() {
 
 // --- Carrying packets ---
 
-void Library::want_route(const Address& peer) { tell_daemon(dvk::wire::RouteQuery{peer}); }
+void Library::want_route(const Address& peer) {
+  use_ring(peer, nullptr);
+  tell_daemon(dvk::wire::RouteQuery{peer});
+}
 
 bool Library::push_to_daemon(RingRecord record) {
   const std::size_t bytes = record.bytes();
@@ -80,8 +83,7 @@ bool Library::transmit(const Address& peer, const PacketHeader& header, dvs::Byt
 
 void Library::publish(const Address& peer, const dvk::core::Acknowledgement& acknowledgement) {
   const auto ring = rings_.find(peer);
-  DVS_ASSERT(ring != rings_.end());
-  ring->second->publish(*this, acknowledgement);
+  if (ring != rings_.end()) ring->second->publish(*this, acknowledgement);
 }
 
 // Room is announced by a doorbell, which takes its time to wake this process.
@@ -134,7 +136,6 @@ void Library::on_daemon_packet(RingRecord&& record) {
 // --- Rings to peers ---
 
 Instant Library::rings_ready_at() const {
-  if (state_ == State::moving || state_ == State::adopting) return end_of_time;
   return attachment_.process.ready_at();
 }
 
@@ -234,7 +235,7 @@ void Library::on_welcome(const dvk::wire::Welcome& message, dvs::BytesView state
 }
 
 void Library::on_route(const dvk::wire::Route& route, std::shared_ptr<PeerRing> ring) {
-  if (!core_) return;
+  if (!core_ || core_->is_frozen()) return;
   context_.record({.what = Happening::path,
                    .from = core_->self(),
                    .to = route.peer,
@@ -251,17 +252,19 @@ void Library::on_route(const dvk::wire::Route& route, std::shared_ptr<PeerRing> 
       core_->path_ready(route.peer, PathKind::lossy, now());
       break;
     case RouteKind::wait:
+      use_ring(route.peer, nullptr);
       core_->path_waiting(route.peer);
       break;
-    case RouteKind::gone: on_gone(route.peer, route.error); break;
+    case RouteKind::gone:
+      on_gone(route.peer, route.error);
+      break;
   }
   if (!copies_.empty()) copy_alarm_.set_by(context_.now());
   upper_.on_mail();
 }
 
 void Library::on_gone(const Address& peer, Errc reason) {
-  const bool is_reading = rings_ready_at() != end_of_time;
-  if (const auto ring = rings_.find(peer); ring != rings_.end() && is_reading) {
+  if (const auto ring = rings_.find(peer); ring != rings_.end()) {
     const std::shared_ptr<PeerRing> last = ring->second;
     last->drain(*this);
   }
@@ -378,7 +381,6 @@ void Library::on_move_result(const dvk::wire::MoveResult& message) {
 void Library::thaw() {
   state_ = State::active;
   core_->thaw(now());
-  for (auto& [peer, ring] : rings_) ring->retry(*this);
   settle();
   upper_.on_mail();
 }

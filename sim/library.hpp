@@ -2,7 +2,8 @@
 // daemon, and carries packets over the ring to the daemon or the ring to a peer beside it.
 //
 // Rules that go beyond the messages themselves:
-//  * While frozen it reads no ring of a peer: what lies there is not lost if the move is given up.
+//  * While frozen it believes no route, and what comes by the old ones is lost: it asks for all anew
+//    when it goes on.
 //  * Before a peer's end is believed, what it had written into its ring is read.
 //  * Only the ring that came with the latest route to a peer is read and written.
 //  * A move begins only after a barrier, when no grant is valid any more, and with no copy ordered.

@@ -64,10 +64,11 @@ TEST_P(Backups, OneTakesOverAfterTheOther) {
   dvk::Address current = await_name(caller, "service");
   std::vector<Child> backups;
   for (int i = 0; i < 4; ++i) {
-    backups.push_back(Peer::start(cluster->socket(i % 2 == 0 ? GetParam() : 1), {"backup", "service"}));
+    backups.push_back(
+        Peer::start(cluster->socket(i % 2 == 0 ? GetParam() : 1), {"backup", "service"}));
   }
-  // A backup is known only once it is promoted, so give them time to be registered: a name that does not exist
-  // is asked for behind them on the same sockets.
+  // A backup is known only once it is promoted, so give them time to be registered: a name that
+  // does not exist is asked for behind them on the same sockets.
   std::this_thread::sleep_for(500ms);
   primary.kill();
   for (int life = 0; life < 4; ++life) {
@@ -80,7 +81,8 @@ TEST_P(Backups, OneTakesOverAfterTheOther) {
     ASSERT_TRUE(found) << "life " << life;
     current = *found;
     EXPECT_EQ(dvk::as_text(must(caller.call(current, {}, patience), "call")), "promoted");
-    // Which process it is nobody is told; ask it to die by the only one that is not a backup any more.
+    // Which process it is nobody is told; ask it to die by the only one that is not a backup any
+    // more.
     for (Child& backup : backups) backup.signal(SIGSTOP);
     const auto probe = must(caller.start_call(current, {}));
     for (std::size_t i = 0; i < backups.size(); ++i) {

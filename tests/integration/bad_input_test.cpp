@@ -123,8 +123,8 @@ TEST_F(BadInput, AnExpiredCertificate) {
 TEST_F(BadInput, ACertificateOfAnotherNode) {
   start({.nodes = 3});
   restart_with_certificates([&] {
-    cluster->pki({"issue", "--dir", cluster->authority(), "--node", "3", "--out",
-                  cluster->certificates(2)});
+    cluster->pki(
+        {"issue", "--dir", cluster->authority(), "--node", "3", "--out", cluster->certificates(2)});
   });
   // Its own check, or that of its peers.
   const auto code = cluster->daemon(2).wait(5s);
@@ -193,8 +193,8 @@ TEST_F(BadFrames, OfAnotherVersion) {
 }
 
 TEST_F(BadFrames, OfAnotherCluster) {
-  const auto hello = dvk::wire::encode_hello(
-      {.cluster = {1, 2, 3}, .boot = 1, .nonce = 1, .node = 2});
+  const auto hello =
+      dvk::wire::encode_hello({.cluster = {1, 2, 3}, .boot = 1, .nonce = 1, .node = 2});
   send_and_await_close(connect_to_link(1), frame(hello_header(), hello));
   EXPECT_TRUE(cluster->await_log(1, "wrong_cluster")) << cluster->log(1);
   expect_healthy();

@@ -20,7 +20,8 @@ class CApi : public testing::Test {
   void SetUp() override {
     if (const auto reason = reason_to_skip()) GTEST_SKIP() << *reason;
     cluster.emplace();
-    ASSERT_EQ(dvk_open(cluster->socket(1).c_str(), nullptr, 0, limit, &near), 0) << dvk_last_error();
+    ASSERT_EQ(dvk_open(cluster->socket(1).c_str(), nullptr, 0, limit, &near), 0)
+        << dvk_last_error();
     ASSERT_EQ(dvk_open(cluster->socket(2).c_str(), "far", 0, limit, &far), 0) << dvk_last_error();
     ASSERT_EQ(dvk_self(near, &near_address), 0);
     ASSERT_EQ(dvk_self(far, &far_address), 0);
@@ -82,7 +83,8 @@ TEST_F(CApi, CallsAndTheEndOfAPeer) {
     static char request_buffer[DVK_MESSAGE_BYTES_MAX];
     for (int i = 0; i < 2; ++i) {
       dvk_incoming request{};
-      EXPECT_EQ(dvk_receive_request(far, request_buffer, sizeof request_buffer, limit, &request), 0);
+      EXPECT_EQ(dvk_receive_request(far, request_buffer, sizeof request_buffer, limit, &request),
+                0);
       EXPECT_EQ(dvk_reply(far, &request, request_buffer, request.bytes), 0);
     }
   });

@@ -25,8 +25,8 @@ constexpr int exit_unstartable = 127;
   sigprocmask(SIG_SETMASK, &none, nullptr);
   if (options.network >= 0 && setns(options.network, CLONE_NEWNET) != 0) _exit(exit_unstartable);
   // The plain system calls: those of the C library would ask the test's threads to follow.
-  if (options.uid != 0 && (syscall(SYS_setgid, options.uid) != 0 ||
-                           syscall(SYS_setuid, options.uid) != 0)) {
+  if (options.uid != 0 &&
+      (syscall(SYS_setgid, options.uid) != 0 || syscall(SYS_setuid, options.uid) != 0)) {
     _exit(exit_unstartable);
   }
   prctl(PR_SET_PDEATHSIG, SIGKILL);
@@ -72,9 +72,13 @@ Child& Child::operator=(Child&& other) noexcept {
   return *this;
 }
 
-Child::~Child() { kill(); }
+Child::~Child() {
+  kill();
+}
 
-bool Child::is_running() { return !wait(std::chrono::milliseconds(0)); }
+bool Child::is_running() {
+  return !wait(std::chrono::milliseconds(0));
+}
 
 void Child::signal(int number) const {
   if (pid_ > 0) ::kill(pid_, number);

@@ -14,10 +14,10 @@
 namespace integration {
 
 struct ChildOptions {
-  std::vector<std::string> command;      // the first is looked up in $PATH
-  std::vector<std::string> environment;  // "NAME=value", beside what the test has
-  int network = -1;                      // a network namespace to run in
-  uid_t uid = 0;                         // run as; needs root
+  std::vector<std::string> command{};      // the first is looked up in $PATH
+  std::vector<std::string> environment{};  // "NAME=value", beside what the test has
+  int network = -1;                        // a network namespace to run in
+  uid_t uid = 0;                           // run as; needs root
   // Where its output goes, appended. Empty: nowhere.
   std::filesystem::path log{};
 };

@@ -87,8 +87,9 @@ TEST_F(CleanStop, InTheMiddleOfEverything) {
   cluster->start_daemon(1);
   cluster->await_links();
   Endpoint again = cluster->open(1);
-  EXPECT_EQ(dvk::as_text(must(again.call(server.address(), dvk::as_bytes("allocate 1 1"), patience))),
-            "ok");
+  EXPECT_EQ(
+      dvk::as_text(must(again.call(server.address(), dvk::as_bytes("allocate 1 1"), patience))),
+      "ok");
 }
 
 TEST_F(CleanStop, ByTheControlSocket) {

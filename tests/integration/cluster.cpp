@@ -84,9 +84,9 @@ void Cluster::write_configuration(int node) const {
        << "run_dir = \"" << run_directory(node).string() << "\"\n"
        << "log_level = \"" << options_.log_level << "\"\n"
        << "listen = \"0.0.0.0:" << link_port << "\"\n"
-       << (options_.is_plaintext ? "insecure_plaintext = true\n"
-                                 : "[certificate]\ndirectory = \"" +
-                                       certificates(node).string() + "\"\n")
+       << (options_.is_plaintext
+               ? "insecure_plaintext = true\n"
+               : "[certificate]\ndirectory = \"" + certificates(node).string() + "\"\n")
        << "[timings]\nheartbeat_ms = " << options_.heartbeat.count()
        << "\nsuspect_ms = " << options_.suspect.count()
        << "\ngive_up_ms = " << options_.give_up.count() << "\n";
@@ -108,12 +108,15 @@ void Cluster::start_daemon(int node) {
   daemons_.insert_or_assign(node, std::move(child));
 }
 
-void Cluster::kill_daemon(int node) { daemon(node).kill(); }
+void Cluster::kill_daemon(int node) {
+  daemon(node).kill();
+}
 
 void Cluster::stop_daemon(int node) {
   daemon(node).signal(SIGTERM);
   const auto code = daemon(node).wait(stop_patience);
-  EXPECT_TRUE(code.has_value()) << "dvsd of node " << node << " did not stop in time\n" << log(node);
+  EXPECT_TRUE(code.has_value()) << "dvsd of node " << node << " did not stop in time\n"
+                                << log(node);
   if (code) {
     EXPECT_EQ(*code, 0) << "dvsd of node " << node << "\n" << log(node);
   }
@@ -191,7 +194,9 @@ void Cluster::check_log(int node) const {
   }
 }
 
-std::string Cluster::daemon_program() { return DVSD_PROGRAM; }
+std::string Cluster::daemon_program() {
+  return DVSD_PROGRAM;
+}
 
 void Cluster::pki(const std::vector<std::string>& arguments) const {
   std::vector<std::string> command = {DVSD_PROGRAM, "pki"};

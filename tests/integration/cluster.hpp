@@ -1,8 +1,8 @@
-// Two or three nodes as a user would have them: a real dvsd each, in its own network namespace, with its
-// own state, joined by TLS links with certificates of one authority.
+// Two or three nodes as a user would have them: a real dvsd each, in its own network namespace,
+// with its own state, joined by TLS links with certificates of one authority.
 //
-// Everything that goes wrong in the harness itself ends the test by an exception. The destructor stops
-// the daemons as an operator would and fails the test if one does not stop cleanly.
+// Everything that goes wrong in the harness itself ends the test by an exception. The destructor
+// stops the daemons as an operator would and fails the test if one does not stop cleanly.
 #pragma once
 
 #include <chrono>
@@ -22,7 +22,8 @@ namespace integration {
 
 using namespace std::chrono_literals;
 
-// How long anything may take before a test calls it lost. Far above what it takes even on a busy machine.
+// How long anything may take before a test calls it lost. Far above what it takes even on a busy
+// machine.
 constexpr auto patience = 30s;
 
 // The value, or the end of the test.
@@ -40,7 +41,8 @@ struct ClusterOptions {
   std::chrono::milliseconds heartbeat = 100ms;
   std::chrono::milliseconds suspect = 500ms;
   std::chrono::milliseconds give_up = 10s;
-  // Lines of configuration for every node: containers with their rules. `{run}` stands for the run directory.
+  // Lines of configuration for every node: containers with their rules. `{run}` stands for the run
+  // directory.
   std::string configuration{};
   std::string log_level = "info";
   bool is_plaintext = false;  // links without TLS

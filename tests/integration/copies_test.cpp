@@ -1,4 +1,5 @@
-// Copies under grants: every size and direction, every relation of the two sides, everything forbidden.
+// Copies under grants: every size and direction, every relation of the two sides, everything
+// forbidden.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -125,7 +126,8 @@ TEST_P(Copies, AThirdPartyOrders) {
       ASSERT_EQ(allocate(size, 3), "ok");
       ASSERT_EQ(other.ask("allocate " + bytes + " 4"), "ok");
       const GrantId source = grant(0, size, Access::read);
-      const GrantId target{other.ask_number("grant 0 " + bytes + " 2 " + words_of(self->address()))};
+      const GrantId target{
+          other.ask_number("grant 0 " + bytes + " 2 " + words_of(self->address()))};
       must(self->copy({owner->address(), source, 0}, {other.address(), target, 0}, size, patience),
            "copy");
       EXPECT_EQ(other.ask("check 3 0 " + bytes), "ok");
@@ -176,8 +178,7 @@ TEST_P(Copies, ARevokedGrantIsNone) {
 }
 
 TEST_P(Copies, MemoryThatIsNotThereIsABadAddress) {
-  const GrantId nothing{
-      owner->ask_number("grant_nothing 1048576 3 " + words_of(self->address()))};
+  const GrantId nothing{owner->ask_number("grant_nothing 1048576 3 " + words_of(self->address()))};
   EXPECT_EQ(read(nothing, 0, 4096), Errc::bad_address);
   EXPECT_EQ(write(nothing, 0, 4096), Errc::bad_address);
   EXPECT_EQ(read(nothing, 0, mib), Errc::bad_address);
@@ -253,7 +254,8 @@ TEST_P(Copies, CallsKeepAnsweringDuringALargeOne) {
   while (!is_copied && !threads.has_failed()) {
     const auto start = std::chrono::steady_clock::now();
     must(caller.call(echo.address(), dvk::as_bytes("lookup nobody"), patience), "call");
-    const std::chrono::duration<double, std::milli> taken = std::chrono::steady_clock::now() - start;
+    const std::chrono::duration<double, std::milli> taken =
+        std::chrono::steady_clock::now() - start;
     latencies.push_back(taken.count());
     std::this_thread::sleep_for(2ms);
   }

@@ -42,8 +42,8 @@ std::uint64_t take_flood(Endpoint& receiver, std::size_t bytes, const std::funct
     if (incoming.payload.size() != bytes || number != expected ||
         !has_pattern(dvs::BytesView(incoming.payload).subspan(sizeof number), number,
                      sizeof number)) {
-      ADD_FAILURE() << "message " << number << " of " << incoming.payload.size()
-                    << " bytes where " << expected << " was due";
+      ADD_FAILURE() << "message " << number << " of " << incoming.payload.size() << " bytes where "
+                    << expected << " was due";
       return expected - 1;
     }
   }
@@ -59,7 +59,8 @@ TEST_F(Deaths, ASenderKilledInTheMiddleOfItsSendsLosesOnlyTheTail) {
     Child flooder =
         Peer::start(cluster->socket(node), {"flood", "receiver", std::to_string(bytes)});
     const auto killed_at = 1 + random() % 200;
-    take_flood(receiver, bytes, [&] { flooder.kill(); }, std::max<std::uint64_t>(2, killed_at));
+    take_flood(
+        receiver, bytes, [&] { flooder.kill(); }, std::max<std::uint64_t>(2, killed_at));
     if (HasFailure()) FAIL() << "round " << round << ", seed " << run_options().seed;
   }
   // And the receiver is as well as before.
@@ -138,7 +139,8 @@ TEST_F(Deaths, EndpointsOfAKilledDaemonAreDetachedAndOthersLearnIt) {
   EXPECT_EQ(reopened.error(), Errc::system);
   EXPECT_NE(reopened.error().detail.find("is dvsd running"), std::string::npos);
 
-  // The other node learns of it when the daemon is back, as a new one; before, it is only out of reach.
+  // The other node learns of it when the daemon is back, as a new one; before, it is only out of
+  // reach.
   cluster->start_daemon(1);
   cluster->await_links();
   const Incoming end = must(far.receive(patience), "receive");

@@ -1,5 +1,5 @@
-// A totally ordered group over three nodes: all members deliver the same, in the same order, and go on when
-// one of them dies in the middle of it.
+// A totally ordered group over three nodes: all members deliver the same, in the same order, and go
+// on when one of them dies in the middle of it.
 #include <gtest/gtest.h>
 
 #include <dvk/group.hpp>
@@ -135,8 +135,7 @@ TEST_F(Groups, AgreeWhenAMemberIsLost) {
         if (may_speak) multicast(group, member, node);
         while (take(group, member, may_speak ? dvk::Deadline::now() : 5ms)) {
         }
-        const std::string own_last =
-            std::to_string(node) + "/" + std::to_string(member.multicasts);
+        const std::string own_last = std::to_string(node) + "/" + std::to_string(member.multicasts);
         if (is_installed && !may_speak && !is_done &&
             std::ranges::find(member.delivered, own_last) != member.delivered.end()) {
           ++done, is_done = true;

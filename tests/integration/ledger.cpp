@@ -10,7 +10,9 @@ namespace {
 using dvk::Endpoint;
 using dvk::Incoming;
 
-[[noreturn]] void complain(const std::string& what) { throw std::runtime_error(what); }
+[[noreturn]] void complain(const std::string& what) {
+  throw std::runtime_error(what);
+}
 
 // Number `number` and as many bytes more as it says, of a pattern that belongs to it.
 dvk::Bytes numbered(std::uint64_t number) {
@@ -188,7 +190,8 @@ std::string Load::summary() const {
     sum.notifies += sent.counts.notifies;
   }
   return std::to_string(sum.messages) + " messages, " + std::to_string(sum.calls) + " calls, " +
-         std::to_string(sum.notifies) + " notifies, " + std::to_string(copies_) + " pairs of copies";
+         std::to_string(sum.notifies) + " notifies, " + std::to_string(copies_) +
+         " pairs of copies";
 }
 
 }  // namespace integration

@@ -1,7 +1,9 @@
-// What a receiver saw of each sender, held against what was sent: nothing lost, nothing doubled, in order.
+// What a receiver saw of each sender, held against what was sent: nothing lost, nothing doubled, in
+// order.
 //
-// Load clients number what they send; a Ledger takes it at the other end and ends the test at the first number
-// that is not the one due. Plain data, so that it can travel with an endpoint that moves.
+// Load clients number what they send; a Ledger takes it at the other end and ends the test at the
+// first number that is not the one due. Plain data, so that it can travel with an endpoint that
+// moves.
 #pragma once
 
 #include <dvk/endpoint.hpp>
@@ -24,8 +26,8 @@ class Ledger {
     std::uint64_t notifies = 0;
   };
 
-  // Takes one thing that came in: checks it, answers a request by its own payload, sends notify bits back. Throws
-  // when it is not what is due.
+  // Takes one thing that came in: checks it, answers a request by its own payload, sends notify
+  // bits back. Throws when it is not what is due.
   void take(dvk::Endpoint& endpoint, const dvk::Incoming& incoming);
   const std::map<dvk::Address, Seen>& seen() const { return seen_; }
 
@@ -36,8 +38,9 @@ class Ledger {
   std::map<dvk::Address, Seen> seen_;
 };
 
-// The senders' side. Each function is the body of one thread: it opens an endpoint on that node and works
-// until the threads are to stop; then waits until all it sent has arrived. Safe to run several at once.
+// The senders' side. Each function is the body of one thread: it opens an endpoint on that node and
+// works until the threads are to stop; then waits until all it sent has arrived. Safe to run
+// several at once.
 class Load {
  public:
   Load(const Cluster& cluster, LoadThreads& threads) : cluster_(cluster), threads_(threads) {}
@@ -45,7 +48,8 @@ class Load {
   void start_caller(int node, const dvk::Address& to);
   void start_sender(int node, const dvk::Address& to);
   void start_notifier(int node, const dvk::Address& to);
-  // Writes into and reads back its own part of the granted memory, which begins at `slot` times slot_bytes.
+  // Writes into and reads back its own part of the granted memory, which begins at `slot` times
+  // slot_bytes.
   void start_copier(int node, const dvk::Address& to, dvk::GrantId grant, std::uint64_t slot);
   static constexpr std::uint64_t slot_bytes = 256 * 1024;
 

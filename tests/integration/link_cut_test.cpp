@@ -1,5 +1,6 @@
-// A link that is cut and healed again and again, while everything the dvk can do goes on across it in both
-// directions: nothing may be lost, doubled or out of order, and nobody may notice but by waiting.
+// A link that is cut and healed again and again, while everything the dvk can do goes on across it
+// in both directions: nothing may be lost, doubled or out of order, and nobody may notice but by
+// waiting.
 //
 // Long form: link_cut_test --count 1000 [--seed S], or --minutes M.
 #include <gtest/gtest.h>

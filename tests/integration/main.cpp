@@ -1,4 +1,5 @@
-// The main function of every integration test: the options of run_options.hpp beside those of GoogleTest.
+// The main function of every integration test: the options of run_options.hpp beside those of
+// GoogleTest.
 #include <gtest/gtest.h>
 #include <signal.h>
 
@@ -26,7 +27,9 @@ bool take(const std::string& name, int& index, int argc, char** argv, std::uint6
 
 }  // namespace
 
-const RunOptions& run_options() { return options; }
+const RunOptions& run_options() {
+  return options;
+}
 
 bool RunOptions::wants_more(std::uint64_t done, std::uint64_t rounds) const {
   if (minutes.count() > 0) return std::chrono::steady_clock::now() < start + minutes;
@@ -52,4 +55,6 @@ int run_tests(int argc, char** argv) {
 
 }  // namespace integration
 
-int main(int argc, char** argv) { return integration::run_tests(argc, argv); }
+int main(int argc, char** argv) {
+  return integration::run_tests(argc, argv);
+}

@@ -15,8 +15,8 @@ using dvk::Endpoint;
 using dvk::Errc;
 using dvk::Incoming;
 
-// One cluster for all tests of the process; each test opens endpoints of its own. The parameter is the
-// node of the second endpoint: 1 is a neighbour, 2 lives across the link.
+// One cluster for all tests of the process; each test opens endpoints of its own. The parameter is
+// the node of the second endpoint: 1 is a neighbour, 2 lives across the link.
 class Messages : public testing::TestWithParam<int> {
  public:
   static void SetUpTestSuite() {
@@ -141,8 +141,8 @@ TEST_P(Messages, ADeadlineEndsACallAndTheRequestIsTakenBack) {
   const auto call = near->call(far->address(), dvk::as_bytes("nobody serves this"), 50ms);
   ASSERT_FALSE(call);
   EXPECT_EQ(call.error(), Errc::deadline);
-  // What follows comes; what nobody took is not there any more. (Across nodes the two may arrive apart, so
-  // that a receiver can be quicker than the caller's change of mind.)
+  // What follows comes; what nobody took is not there any more. (Across nodes the two may arrive
+  // apart, so that a receiver can be quicker than the caller's change of mind.)
   must(near->send(far->address(), dvk::as_bytes("next"), patience));
   Incoming incoming = must(far->receive(patience));
   if (GetParam() == 2 && incoming.kind == Incoming::Kind::request) {
@@ -289,7 +289,8 @@ TEST_P(Messages, NamesAreFoundAndUnique) {
   }
   const dvk::Address old = holder->address();
   holder.reset();
-  // The name is free once the directory has heard of the end; the new life has an address of its own.
+  // The name is free once the directory has heard of the end; the new life has an address of its
+  // own.
   while (near->lookup(name)) std::this_thread::sleep_for(5ms);
   holder = cluster->open(GetParam(), name);
   EXPECT_NE(holder->address().incarnation, old.incarnation);

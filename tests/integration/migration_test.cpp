@@ -1,5 +1,5 @@
-// An endpoint that moves from node to node, while callers, senders and notifiers on all nodes go on using it:
-// nothing may be lost, doubled or out of order.
+// An endpoint that moves from node to node, while callers, senders and notifiers on all nodes go on
+// using it: nothing may be lost, doubled or out of order.
 //
 // Long form: migration_test --count 1000 [--seed S], or --minutes M.
 #include <gtest/gtest.h>
@@ -20,7 +20,8 @@ using dvk::Endpoint;
 
 constexpr char name[] = "traveller";
 
-// One thread per node. The one that has the endpoint serves it for a moment, names the next, and moves it there.
+// One thread per node. The one that has the endpoint serves it for a moment, names the next, and
+// moves it there.
 class Journey {
  public:
   Journey(Cluster& cluster, std::uint64_t rounds)
@@ -28,7 +29,8 @@ class Journey {
 
   void start(LoadThreads& hosts) {
     for (int node = 1; node <= cluster_.size(); ++node) {
-      hosts.start("host on node " + std::to_string(node), [this, &hosts, node] { host(hosts, node); });
+      hosts.start("host on node " + std::to_string(node),
+                  [this, &hosts, node] { host(hosts, node); });
     }
   }
   bool is_over() const { return is_over_; }
@@ -58,8 +60,9 @@ class Journey {
         return;
       }
       const int next = choose_next(node);
-      must(endpoint->move_to(dvk::NodeId{static_cast<std::uint16_t>(next)}, ledger.save(), patience),
-           "move_to");
+      must(
+          endpoint->move_to(dvk::NodeId{static_cast<std::uint16_t>(next)}, ledger.save(), patience),
+          "move_to");
       ++moves_;
     }
   }
@@ -68,7 +71,8 @@ class Journey {
     is_over_ = !run_options().wants_more(moves_, rounds_);
     const auto until = std::chrono::steady_clock::now() + random_pause(20);
     while (!hosts.is_stopping() && (is_over_ || std::chrono::steady_clock::now() < until)) {
-      const auto incoming = endpoint.receive(is_over_ ? dvk::Deadline(100ms) : dvk::Deadline(until));
+      const auto incoming =
+          endpoint.receive(is_over_ ? dvk::Deadline(100ms) : dvk::Deadline(until));
       if (incoming) ledger.take(endpoint, *incoming);
       if (!incoming && incoming.error() != dvk::Errc::deadline) must(incoming, "receive");
     }

@@ -1,4 +1,5 @@
-// Moves that fail: the endpoint then goes on where it was, or, when its process died, its end is told.
+// Moves that fail: the endpoint then goes on where it was, or, when its process died, its end is
+// told.
 #include <gtest/gtest.h>
 
 #include <random>
@@ -101,8 +102,7 @@ TEST_F(MoveFailures, TheAdopterIsKilledAtAnyMoment) {
   for (std::uint64_t round = 0; run_options().wants_more(round, 12); ++round) {
     Endpoint mover = cluster->open(1, "mover-" + std::to_string(round));
     const dvk::Address address = mover.address();
-    Child adopter =
-        Peer::start(cluster->socket(2), {"adopt", "mover-" + std::to_string(round)});
+    Child adopter = Peer::start(cluster->socket(2), {"adopt", "mover-" + std::to_string(round)});
     const auto delay = std::chrono::microseconds(random() % 40'000);
     LoadThreads threads;
     threads.start("killer", [&] {

@@ -17,14 +17,17 @@ int create_namespace() {
   int descriptor = -1;
   // Only the thread that asks gets the new namespace.
   std::thread([&] {
-    if (unshare(CLONE_NEWNET) == 0) descriptor = open("/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC);
+    if (unshare(CLONE_NEWNET) == 0)
+      descriptor = open("/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC);
   }).join();
   if (descriptor < 0) throw std::runtime_error("cannot make a network namespace");
   return descriptor;
 }
 
 // The interface of a node towards another one.
-std::string interface(int to) { return "to" + std::to_string(to); }
+std::string interface(int to) {
+  return "to" + std::to_string(to);
+}
 
 std::string address_text(int first, int second, int node) {
   return "10." + std::to_string(std::min(first, second)) + "." +
@@ -40,12 +43,13 @@ Network::Network(int nodes) {
   }
   for (int first = 1; first <= nodes; ++first) {
     for (int second = first + 1; second <= nodes; ++second) {
-      const std::string far = "/proc/" + std::to_string(getpid()) + "/fd/" +
-                              std::to_string(namespaces_.at(second));
+      const std::string far =
+          "/proc/" + std::to_string(getpid()) + "/fd/" + std::to_string(namespaces_.at(second));
       ip(first, {"link", "add", interface(second), "type", "veth", "peer", "name", interface(first),
                  "netns", far});
       for (const auto& [node, other] : {std::pair(first, second), std::pair(second, first)}) {
-        ip(node, {"addr", "add", address_text(first, second, node) + "/24", "dev", interface(other)});
+        ip(node,
+           {"addr", "add", address_text(first, second, node) + "/24", "dev", interface(other)});
         ip(node, {"link", "set", interface(other), "up"});
       }
     }
@@ -56,7 +60,9 @@ Network::~Network() {
   for (const auto& [node, descriptor] : namespaces_) close(descriptor);
 }
 
-std::string Network::address(int from, int to) { return address_text(from, to, to); }
+std::string Network::address(int from, int to) {
+  return address_text(from, to, to);
+}
 
 void Network::set_cable(int first, int second, bool is_plugged) {
   ip(first, {"link", "set", interface(second), is_plugged ? "up" : "down"});

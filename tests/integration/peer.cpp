@@ -39,7 +39,9 @@ Peer::Peer(Cluster& cluster, int node, const std::string& name, uid_t uid)
       process_(start(cluster.socket(node), {"obey", name}, uid)),
       address_(await_name(commander_, name)) {}
 
-std::string Peer::ask(const std::string& command) { return finish(start(command)); }
+std::string Peer::ask(const std::string& command) {
+  return finish(start(command));
+}
 
 dvk::CallId Peer::start(const std::string& command) {
   return must(commander_.start_call(address_, dvk::as_bytes(command)), command.c_str());

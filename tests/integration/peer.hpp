@@ -1,4 +1,5 @@
-// An endpoint in a process of its own, which a test commands by calls: to be killed, or to be another user.
+// An endpoint in a process of its own, which a test commands by calls: to be killed, or to be
+// another user.
 #pragma once
 
 #include <string>
@@ -15,8 +16,8 @@ std::string words_of(const dvk::Address& address);
 
 class Peer {
  public:
-  // Starts a process of that user which opens an endpoint on the node, bound to `name`, and obeys the requests
-  // that come to it. They are texts; peer_program.cpp lists them.
+  // Starts a process of that user which opens an endpoint on the node, bound to `name`, and obeys
+  // the requests that come to it. They are texts; peer_program.cpp lists them.
   Peer(Cluster& cluster, int node, const std::string& name, uid_t uid = 0);
   // One whose main work is given by its command line; see peer_program.cpp.
   static Child start(const std::string& socket, std::vector<std::string> role, uid_t uid = 0,
@@ -24,8 +25,8 @@ class Peer {
 
   const dvk::Address& address() const { return address_; }
   Child& process() { return process_; }
-  // Asks it, over an endpoint of the test's own on the same node. What it answers, "ok" or a value, or
-  // the name of an error.
+  // Asks it, over an endpoint of the test's own on the same node. What it answers, "ok" or a value,
+  // or the name of an error.
   std::string ask(const std::string& command);
   // The number in the answer; ends the test if it is none.
   std::uint64_t ask_number(const std::string& command);

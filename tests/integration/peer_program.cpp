@@ -7,10 +7,11 @@
 //   adopt NAME        takes over the endpoint that is moved here, then echoes
 //   backup NAME       is the backup of NAME; promoted, answers every request by "promoted"
 //
-// What `obey` understands; numbers are decimal, an ADDRESS is three of them (container, id, incarnation; 0 0 0
-// for all), ACCESS is 1 read, 2 write, 3 both. The answer is "ok", a number, or an error's name.
-//   allocate BYTES SEED                           memory filled with pattern SEED; frees what was before
-//   check SEED FROM BYTES                         "ok" if the memory there has the pattern
+// What `obey` understands; numbers are decimal, an ADDRESS is three of them (container, id,
+// incarnation; 0 0 0 for all), ACCESS is 1 read, 2 write, 3 both. The answer is "ok", a number, or
+// an error's name.
+//   allocate BYTES SEED                           memory filled with pattern SEED; frees what was
+//   before check SEED FROM BYTES                         "ok" if the memory there has the pattern
 //   grant FROM BYTES ACCESS ADDRESS               the grant's number
 //   grant_nothing BYTES ACCESS ADDRESS            the same, of memory that nobody may touch
 //   revoke GRANT

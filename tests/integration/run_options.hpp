@@ -6,7 +6,8 @@
 
 namespace integration {
 
-// --count N: so many rounds. --minutes M: rounds until the time is over. --seed S: of what is random.
+// --count N: so many rounds. --minutes M: rounds until the time is over. --seed S: of what is
+// random.
 struct RunOptions {
   std::uint64_t count = 0;  // 0: the test's own short form
   std::chrono::minutes minutes{0};

@@ -76,7 +76,9 @@ TEST_F(ConversationEpochTest, BreakingOffCountsMessagesAndNotifiesOnly) {
   EXPECT_EQ(a.next_deadline(), dvs::never);
 }
 
-TEST_F(ConversationEpochTest, BreakingOffNothingLosesNothing) { EXPECT_EQ(a.break_off(), 0U); }
+TEST_F(ConversationEpochTest, BreakingOffNothingLosesNothing) {
+  EXPECT_EQ(a.break_off(), 0U);
+}
 
 TEST_F(ConversationEpochTest, AcknowledgedMessagesAreNotLost) {
   message();

@@ -72,8 +72,9 @@ TEST_F(EndpointCoreTest, RefusesWhatCannotBeSent) {
   EXPECT_EQ(error(test_address(2, 7), 0), Errc::invalid_argument);
   EXPECT_EQ(error(test_address(2), wire::max_message_bytes + 1), Errc::message_too_large);
   EXPECT_EQ(error(test_address(2), wire::max_message_bytes), Errc{});
-  EXPECT_EQ(a->core.start_call(test_address(2), Bytes(wire::max_message_bytes + 1), now).error().code,
-            Errc::message_too_large);
+  EXPECT_EQ(
+      a->core.start_call(test_address(2), Bytes(wire::max_message_bytes + 1), now).error().code,
+      Errc::message_too_large);
   EXPECT_EQ(a->core.reply(test_address(2), 1, Bytes(wire::max_message_bytes + 1), now).error().code,
             Errc::message_too_large);
   EXPECT_EQ(a->core.notify(test_address(1), 1, now).error().code, Errc::invalid_argument);

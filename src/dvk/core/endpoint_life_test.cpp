@@ -172,7 +172,8 @@ TEST_F(EndpointLifeTest, AReplyThatWasTakenBeforeTheTroubleIsTakenOnce) {
   settle();
   EXPECT_EQ(end_of_call(*b, second), "-");  // not the reply to the first
   EXPECT_EQ(end_of_call(*b, first), "invalid_argument");
-  ASSERT_TRUE(a->core.reply(test_address(2), take(*a)->call, test_bytes("reply 2"), now).has_value());
+  ASSERT_TRUE(
+      a->core.reply(test_address(2), take(*a)->call, test_bytes("reply 2"), now).has_value());
   settle();
   EXPECT_EQ(end_of_call(*b, second), "reply 2");
 }

@@ -14,7 +14,8 @@ using Window = SendWindow<std::string>;
 // Acknowledges and tells what was released.
 std::vector<std::string> acknowledge(Window& window, std::uint64_t number) {
   std::vector<std::string> released;
-  EXPECT_TRUE(window.acknowledge(number, [&](const std::string& item) { released.push_back(item); }));
+  EXPECT_TRUE(
+      window.acknowledge(number, [&](const std::string& item) { released.push_back(item); }));
   return released;
 }
 

@@ -41,7 +41,9 @@ inline Address test_address(unsigned serial, unsigned container = 1) {
   return {dvs::ContainerId{container}, dvs::EndpointId{serial},
           dvs::Incarnation{std::uint64_t{1} << dvs::serial_bits | serial}};
 }
-inline Bytes test_bytes(std::string_view text) { return dvs::to_bytes(dvs::as_bytes(text)); }
+inline Bytes test_bytes(std::string_view text) {
+  return dvs::to_bytes(dvs::as_bytes(text));
+}
 
 // Pure code only compares times, so any beginning will do.
 constexpr TimePoint test_start{std::chrono::hours(1)};

@@ -76,7 +76,8 @@ class EndpointTest : public ::testing::Test {
   static std::string end_of_call(TestEndpoint& from, std::uint64_t number) {
     const auto result = from.core.take_reply(number);
     if (!result) return "-";
-    return *result ? std::string(dvs::as_text(**result)) : std::string(name_of(result->error().code));
+    return *result ? std::string(dvs::as_text(**result))
+                   : std::string(name_of(result->error().code));
   }
 
   PathKind path = PathKind::lossy;

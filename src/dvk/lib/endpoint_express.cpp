@@ -1,5 +1,5 @@
-// The express connections of an Endpoint: asked for when a relayed conversation is busy, used as long as
-// they hold, given up for the relay when they do not.
+// The express connections of an Endpoint: asked for when a relayed conversation is busy, used as
+// long as they hold, given up for the relay when they do not.
 #include <sys/epoll.h>
 
 #include "dvk/lib/endpoint_impl.hpp"
@@ -7,8 +7,8 @@
 namespace dvk {
 namespace {
 
-// A conversation is busy after so many packets by relay. The end with the lower address asks first, so that
-// not both do; should it send little, the other one asks in the end.
+// A conversation is busy after so many packets by relay. The end with the lower address asks first,
+// so that not both do; should it send little, the other one asks in the end.
 constexpr std::uint64_t busy_after = 32;
 constexpr std::uint64_t busy_after_patiently = 256;
 constexpr std::uint64_t ask_again_after = 8192;
@@ -30,10 +30,13 @@ void EndpointImpl::count_relayed(const Address& peer) {
 }
 
 void EndpointImpl::on_express(const wire::Route& route, std::vector<lib::Fd>& fds) {
-  if (fds.empty() || !routed_.contains(route.peer) || ring_to(route.peer) != nullptr) return;
+  // Only beside a relay that is in use: it is what is gone back to.
+  const bool is_relayed = core_->route_state(route.peer) == core::EndpointCore::RouteState::ready &&
+                          ring_to(route.peer) == nullptr;
+  if (fds.empty() || !is_relayed) return;
   drop_express(route.peer);
-  auto path = lib::ExpressPath::create(route.peer, std::move(fds[0]), route.secret,
-                                       route.is_initiator);
+  auto path =
+      lib::ExpressPath::create(route.peer, std::move(fds[0]), route.secret, route.is_initiator);
   if (!path) return;
   const std::uint64_t token = next_token_++;
   if (!attachment_.waiter.add((*path)->fd(), EPOLLIN, token)) return;

@@ -14,7 +14,9 @@ constexpr std::size_t out_bytes_max = 256 * 1024;
 constexpr std::size_t in_bytes = 2 * (wire::max_message_bytes + sizeof(wire::PacketHeader));
 constexpr char identity[] = "dvk-express";
 
-dvs::Error closed(const char* what) { return {Errc::unreachable, 0, what}; }
+dvs::Error closed(const char* what) {
+  return {Errc::unreachable, 0, what};
+}
 
 // The secret travels to the callbacks with the SSL object.
 unsigned give_secret(SSL* ssl, unsigned char* out, unsigned out_bytes) {
@@ -33,10 +35,57 @@ unsigned server_secret(SSL* ssl, const char* name, unsigned char* out, unsigned 
   return std::strcmp(name, identity) == 0 ? give_secret(ssl, out, out_bytes) : 0;
 }
 
+// OpenSSL's own socket BIO raises SIGPIPE when the peer has closed; a library must not.
+int socket_of(BIO* bio) {
+  return static_cast<int>(reinterpret_cast<std::intptr_t>(BIO_get_data(bio)));
+}
+
+int bio_result(BIO* bio, ssize_t moved, int retry_flag) {
+  BIO_clear_retry_flags(bio);
+  if (moved < 0 && (errno == EAGAIN || errno == EINTR))
+    BIO_set_flags(bio, retry_flag | BIO_FLAGS_SHOULD_RETRY);
+  return static_cast<int>(moved);
+}
+int bio_write(BIO* bio, const char* data, int bytes) {
+  const ssize_t sent =
+      ::send(socket_of(bio), data, static_cast<std::size_t>(bytes), MSG_NOSIGNAL | MSG_DONTWAIT);
+  return bio_result(bio, sent, BIO_FLAGS_WRITE);
+}
+int bio_read(BIO* bio, char* data, int bytes) {
+  const ssize_t got = ::recv(socket_of(bio), data, static_cast<std::size_t>(bytes), MSG_DONTWAIT);
+  return bio_result(bio, got, BIO_FLAGS_READ);
+}
+long bio_control(BIO*, int command, long, void*) {
+  return command == BIO_CTRL_FLUSH ? 1 : 0;
+}
+
+const BIO_METHOD* quiet_socket_method() {
+  static BIO_METHOD* const method = [] {
+    BIO_METHOD* made = BIO_meth_new(BIO_get_new_index() | BIO_TYPE_SOURCE_SINK, "quiet socket");
+    BIO_meth_set_write(made, bio_write);
+    BIO_meth_set_read(made, bio_read);
+    BIO_meth_set_ctrl(made, bio_control);
+    return made;
+  }();
+  return method;
+}
+
+BIO* quiet_socket(int fd) {
+  BIO* bio = BIO_new(quiet_socket_method());
+  if (bio == nullptr) return nullptr;
+  BIO_set_data(bio, reinterpret_cast<void*>(static_cast<std::intptr_t>(fd)));
+  BIO_set_init(bio, 1);
+  return bio;
+}
+
 }  // namespace
 
-void ExpressPath::FreeSsl::operator()(ssl_st* ssl) const { SSL_free(ssl); }
-void ExpressPath::FreeSsl::operator()(ssl_ctx_st* context) const { SSL_CTX_free(context); }
+void ExpressPath::FreeSsl::operator()(ssl_st* ssl) const {
+  SSL_free(ssl);
+}
+void ExpressPath::FreeSsl::operator()(ssl_ctx_st* context) const {
+  SSL_CTX_free(context);
+}
 
 Result<std::unique_ptr<ExpressPath>> ExpressPath::create(const Address& peer, Fd socket,
                                                          const Bytes& secret, bool is_initiator) {
@@ -57,9 +106,15 @@ Result<void> ExpressPath::prepare_tls(const Bytes& secret, bool is_initiator) {
   SSL_CTX_set_psk_server_callback(context_.get(), server_secret);
   SSL_CTX_set_num_tickets(context_.get(), 0);
   SSL_CTX_set_read_ahead(context_.get(), 1);  // one recv a record, not one more for its head
-  SSL_CTX_set_mode(context_.get(), SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
+  SSL_CTX_set_mode(context_.get(),
+                   SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
   ssl_.reset(SSL_new(context_.get()));
-  if (!ssl_ || SSL_set_fd(ssl_.get(), socket_.get()) != 1) return dvs::fail(Errc::unsupported, "TLS");
+  BIO* bio = quiet_socket(socket_.get());
+  if (!ssl_ || bio == nullptr) {
+    BIO_free(bio);
+    return dvs::fail(Errc::unsupported, "TLS");
+  }
+  SSL_set_bio(ssl_.get(), bio, bio);  // takes it over
   SSL_set_app_data(ssl_.get(), &secret_);
   if (is_initiator) {
     SSL_set_connect_state(ssl_.get());

@@ -179,7 +179,8 @@ TEST_F(BackupTest, APromotionWhoseRegistrationWasLostIsFinished) {
   EXPECT_EQ(look_up(open(3), "name").second, address);
 }
 
-// A rebuilding directory may need longer than a process that opens would wait; a backup has no choice.
+// A rebuilding directory may need longer than a process that opens would wait; a backup has no
+// choice.
 TEST_F(BackupTest, APromotionIsNotGivenUp) {
   const Process primary = open(1, "name");
   const Process backup = open_backup(2, "name");

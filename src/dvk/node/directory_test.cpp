@@ -1,5 +1,5 @@
-// Names: who holds them, who finds them, and how the authority rebuilds what it knows. Node 1 is the
-// authority of a view that contains it.
+// Names: who holds them, who finds them, and how the authority rebuilds what it knows. Node 1 is
+// the authority of a view that contains it.
 #include "dvk/node/directory.hpp"
 
 #include <gtest/gtest.h>
@@ -17,9 +17,10 @@ class DirectoryTest : public ClusterTest {
   // The answer of the authority, node 1, to a lookup that node `from` sends by hand.
   Errc answer_to(unsigned from, std::uint64_t view, const std::string& name) {
     node(1).lanes[{id(from), Lane::message}].clear();
-    EXPECT_TRUE(inject(from, 1,
-                       wire::Lookup{.request = 99, .view = view, .container = ContainerId{1}, .name = name})
-                    .has_value());
+    EXPECT_TRUE(
+        inject(from, 1,
+               wire::Lookup{.request = 99, .view = view, .container = ContainerId{1}, .name = name})
+            .has_value());
     const auto results = node(1).under_way<wire::LookupResult>(id(from));
     node(1).lanes[{id(from), Lane::message}].clear();
     return results.size() == 1 ? results[0].error : Errc::system;
@@ -100,7 +101,8 @@ TEST_F(DirectoryTest, ARequestOfAnotherViewIsNotReady) {
 }
 
 TEST_F(DirectoryTest, OneThatIsNotTheAuthorityIsNotReady) {
-  EXPECT_TRUE(inject(3, 2, wire::Lookup{.request = 9, .view = view_.number, .name = "x"}).has_value());
+  EXPECT_TRUE(
+      inject(3, 2, wire::Lookup{.request = 9, .view = view_.number, .name = "x"}).has_value());
   const auto results = node(2).under_way<wire::LookupResult>(id(3));
   ASSERT_EQ(results.size(), 1U);
   EXPECT_EQ(results[0].error, Errc::not_ready);
@@ -184,8 +186,9 @@ TEST_F(DirectoryTest, AReportBrokenOffInTheMiddleIsGivenAgain) {
 
 TEST_F(DirectoryTest, AReportOfAnotherViewIsIgnored) {
   open(3, "name");
-  EXPECT_TRUE(inject(3, 1, wire::Report{.view = view_.number - 1, .is_first = true, .is_last = true})
-                  .has_value());
+  EXPECT_TRUE(
+      inject(3, 1, wire::Report{.view = view_.number - 1, .is_first = true, .is_last = true})
+          .has_value());
   EXPECT_EQ(answer_to(2, view_.number, "name"), Errc{});
 }
 

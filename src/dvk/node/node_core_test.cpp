@@ -1,7 +1,6 @@
 // The daemon's core as a whole: attaching, what is refused, and messages that are rubbish.
 #include "dvk/node/node_core.hpp"
 
-#include <functional>
 #include <random>
 
 #include <gtest/gtest.h>
@@ -161,7 +160,8 @@ TEST_F(NodeCoreTest, MessagesThatAreNoneAreRefused) {
   EXPECT_EQ(error_of(with_form(wire::NodeMessageForm::control, {})), Errc::protocol_violation);
   EXPECT_EQ(error_of(with_form(wire::NodeMessageForm::control, Bytes(3, std::byte{0xff}))),
             Errc::protocol_violation);
-  EXPECT_EQ(error_of(with_form(wire::NodeMessageForm::packet, Bytes(87))), Errc::protocol_violation);
+  EXPECT_EQ(error_of(with_form(wire::NodeMessageForm::packet, Bytes(87))),
+            Errc::protocol_violation);
   EXPECT_EQ(error_of(with_form(wire::NodeMessageForm::copy_data, Bytes(23))),
             Errc::protocol_violation);
   EXPECT_EQ(error_of(with_form(wire::NodeMessageForm::copy_data, Bytes(24))), Errc{});
@@ -182,55 +182,85 @@ TEST_F(NodeCoreTest, CopyPacketsDoNotComeFromNodes) {
   EXPECT_FALSE(next_packet(process).has_value());
 }
 
+// Messages of every kind, made of a few addresses and numbers, so that many of them hit something.
+class RandomMessages {
+ public:
+  explicit RandomMessages(std::vector<Address> addresses) : addresses_(std::move(addresses)) {}
+
+  std::uint64_t pick(std::uint64_t bound) { return random_() % bound; }
+  wire::NodeMessage next() {
+    switch (pick(3)) {
+      case 0: return of_router();
+      case 1: return of_directory();
+      default: return of_mover_or_copier();
+    }
+  }
+
+ private:
+  Address address() { return addresses_[pick(addresses_.size())]; }
+  NodeId node() { return static_cast<NodeId>(pick(5)); }
+  std::string name() { return pick(2) == 0 ? "name" : "moved"; }
+  Errc error() { return pick(3) == 0 ? Errc::not_ready : static_cast<Errc>(pick(2) * 40); }
+  std::uint64_t number() { return pick(4); }
+  bool flag() { return pick(2) == 0; }
+  wire::DirectoryEntry entry() { return {address(), name(), flag()}; }
+
+  wire::NodeMessage of_router() {
+    switch (pick(5)) {
+      case 0: return wire::Open{address(), address(), name(), 0};
+      case 1:
+        return wire::Opened{address(), address(), static_cast<wire::OpenStatus>(pick(9)), node()};
+      case 2: return wire::Gone{address()};
+      case 3: return wire::Moved{address(), node()};
+      default: return wire::Resumed{address()};
+    }
+  }
+  wire::NodeMessage of_directory() {
+    switch (pick(8)) {
+      case 0: return wire::Register{number(), pick(3), entry()};
+      case 1: return wire::Registered{number(), error(), EndpointId{pick(9)}};
+      case 2: return wire::Unregister{address()};
+      case 3: return wire::Lookup{number(), pick(3), ContainerId{1}, name()};
+      case 4: return wire::Locate{number(), pick(3), address()};
+      case 5: return wire::LookupResult{number(), error(), address(), node()};
+      case 6: return wire::Report{pick(3), flag(), flag(), {entry()}};
+      default: return wire::Promote{address(), EndpointId{pick(9)}, name()};
+    }
+  }
+  wire::NodeMessage of_mover_or_copier() {
+    switch (pick(7)) {
+      case 0: return wire::MovePrepare{number(), address(), name(), 0, pick(4), Bytes(pick(3))};
+      case 1: return wire::MoveMore{number(), pick(3)};
+      case 2: return wire::MoveReady{number(), error()};
+      case 3: return wire::MoveDecision{number(), flag()};
+      case 4: return wire::MoveQuery{number()};
+      case 5: {
+        const wire::CopySide source{address(), pick(2), 0}, target{address(), pick(2), 0};
+        return wire::CopyStart{number(), node(),  address(), source,
+                               target,   pick(5), node(),    node()};
+      }
+      default: return wire::CopyEnd{number(), node(), error()};
+    }
+  }
+
+  std::vector<Address> addresses_;
+  std::mt19937_64 random_{1};
+};
+
 // Whatever another daemon says, however wrong and out of turn: this one lives, and answers at most.
 TEST_F(NodeCoreTest, SurvivesAnyMessageInAnyOrder) {
   const Process holder = open(1, "name"), backup = open_backup(1, "name"), peer = open(2);
   const Process adopter = adopt(1, "moved");
   join(holder, peer);
-  std::mt19937_64 random(1);
-  const auto pick = [&](std::uint64_t bound) { return random() % bound; };
-  const std::vector<Address> addresses{
-      holder.address, backup.address, peer.address, {},
-      {ContainerId{1}, EndpointId{5}, Incarnation{std::uint64_t{2} << 48 | 5}}};
-  const auto address = [&] { return addresses[pick(addresses.size())]; };
-  const auto some_node = [&] { return static_cast<NodeId>(pick(5)); };
-  const auto name = [&] { return std::string(pick(2) == 0 ? "name" : "moved"); };
-  const auto error = [&] { return static_cast<Errc>(pick(3) == 0 ? 22 : pick(2) * 40); };
-  const auto number = [&] { return pick(4); };
-  const std::vector<std::function<wire::NodeMessage()>> kinds{
-      [&] { return wire::Open{address(), address(), name(), 0}; },
-      [&] { return wire::Opened{address(), address(), static_cast<wire::OpenStatus>(pick(9)), some_node()}; },
-      [&] { return wire::Gone{address()}; },
-      [&] { return wire::Moved{address(), some_node()}; },
-      [&] { return wire::Resumed{address()}; },
-      [&] { return wire::Register{number(), pick(3), {address(), name(), pick(2) == 0}}; },
-      [&] { return wire::Registered{number(), error(), EndpointId{pick(9)}}; },
-      [&] { return wire::Unregister{address()}; },
-      [&] { return wire::Lookup{number(), pick(3), ContainerId{1}, name()}; },
-      [&] { return wire::Locate{number(), pick(3), address()}; },
-      [&] { return wire::LookupResult{number(), error(), address(), some_node()}; },
-      [&] {
-        return wire::Report{pick(3), pick(2) == 0, pick(2) == 0, {{address(), name(), pick(2) == 0}}};
-      },
-      [&] { return wire::Promote{address(), EndpointId{pick(9)}, name()}; },
-      [&] { return wire::MovePrepare{number(), address(), name(), 0, pick(4), Bytes(pick(3))}; },
-      [&] { return wire::MoveMore{number(), pick(3)}; },
-      [&] { return wire::MoveReady{number(), error()}; },
-      [&] { return wire::MoveDecision{number(), pick(2) == 0}; },
-      [&] { return wire::MoveQuery{number()}; },
-      [&] {
-        return wire::CopyStart{number(), some_node(), address(), {address(), pick(2), 0},
-                               {address(), pick(2), 0}, pick(5), some_node(), some_node()};
-      },
-      [&] { return wire::CopyEnd{number(), some_node(), error()}; },
-  };
+  const Address never{ContainerId{1}, EndpointId{5}, Incarnation{std::uint64_t{2} << 48 | 5}};
+  RandomMessages messages({holder.address, backup.address, peer.address, {}, never});
   for (int i = 0; i < 20'000; ++i) {
-    const unsigned from = 2 + static_cast<unsigned>(pick(2));
-    (void)inject(from, 1, kinds[pick(kinds.size())]());
+    const unsigned from = 2 + static_cast<unsigned>(messages.pick(2));
+    (void)inject(from, 1, messages.next());
     core(1).work();
-    if (pick(10) == 0) tell(adopter, wire::AdoptReady{});
-    if (pick(50) == 0) core(1).on_tick(now += std::chrono::milliseconds(100));
-    if (pick(100) == 0) core(1).on_link_up(id(from), pick(2) == 0, now);
+    if (messages.pick(10) == 0) tell(adopter, wire::AdoptReady{});
+    if (messages.pick(50) == 0) core(1).on_tick(now += std::chrono::milliseconds(100));
+    if (messages.pick(100) == 0) core(1).on_link_up(id(from), messages.pick(2) == 0, now);
     node(1).lanes.clear();
   }
   // New ones find a daemon that works.

@@ -10,18 +10,33 @@ using dvs::ContainerId;
 
 TEST(Glob, Matches) {
   const std::pair<const char*, const char*> matching[] = {
-      {"", ""},           {"*", ""},         {"*", "anything"}, {"**", "x"},        {"?", "x"},
-      {"a?c", "abc"},     {"a*", "a"},       {"a*c", "ac"},     {"a*c", "abcbc"},   {"*.log", "a.b.log"},
-      {"*a*b*", "xxaxbx"}, {"*ab", "aab"},    {"a*b*c", "aXbXbc"}, {"?*?", "ab"},      {"*?", "a"},
-      {"*", "*"},         {"?", "*"},        {"*x", "*x"},      {"a**b", "ab"},
+      {"", ""},
+      {"*", ""},
+      {"*", "anything"},
+      {"**", "x"},
+      {"?", "x"},
+      {"a?c", "abc"},
+      {"a*", "a"},
+      {"a*c", "ac"},
+      {"a*c", "abcbc"},
+      {"*.log", "a.b.log"},
+      {"*a*b*", "xxaxbx"},
+      {"*ab", "aab"},
+      {"a*b*c", "aXbXbc"},
+      {"?*?", "ab"},
+      {"*?", "a"},
+      {"*", "*"},
+      {"?", "*"},
+      {"*x", "*x"},
+      {"a**b", "ab"},
   };
   for (const auto& [pattern, text] : matching) {
     EXPECT_TRUE(matches_glob(pattern, text)) << pattern << " " << text;
   }
   const std::pair<const char*, const char*> different[] = {
-      {"", "a"},       {"a", ""},      {"?", ""},       {"?", "ab"},    {"a*c", "abcd"},
-      {"a*c", "bac"},  {"*b", "a"},    {"ab", "a"},     {"a", "ab"},    {"?*?", "a"},
-      {"*a*b*", "ba"}, {"A", "a"},     {"[a]", "a"},    {"\\*", "*"},   {"x", "*"},
+      {"", "a"},       {"a", ""},   {"?", ""},    {"?", "ab"},  {"a*c", "abcd"},
+      {"a*c", "bac"},  {"*b", "a"}, {"ab", "a"},  {"a", "ab"},  {"?*?", "a"},
+      {"*a*b*", "ba"}, {"A", "a"},  {"[a]", "a"}, {"\\*", "*"}, {"x", "*"},
   };
   for (const auto& [pattern, text] : different) {
     EXPECT_FALSE(matches_glob(pattern, text)) << pattern << " " << text;
@@ -50,7 +65,8 @@ TEST(Policy, RulesOfOneContainerDoNotBindAnother) {
 }
 
 TEST(Policy, BindingNeedsARuleOfThatUserAndName) {
-  const Policy policy({{ContainerId{1}, {.bind = {{0, "*"}, {1000, "app.*"}, {1000, "x"}}, .talk = {}}}});
+  const Policy policy(
+      {{ContainerId{1}, {.bind = {{0, "*"}, {1000, "app.*"}, {1000, "x"}}, .talk = {}}}});
   EXPECT_TRUE(policy.may_bind(ContainerId{1}, {"anything", 0}));
   EXPECT_TRUE(policy.may_bind(ContainerId{1}, {"app.web", 1000}));
   EXPECT_TRUE(policy.may_bind(ContainerId{1}, {"x", 1000}));
@@ -60,7 +76,8 @@ TEST(Policy, BindingNeedsARuleOfThatUserAndName) {
 }
 
 TEST(Policy, ARuleOfTalkingOpensBothDirections) {
-  const Policy policy({{ContainerId{1}, {.bind = {}, .talk = {{"client.*", "server"}, {"", "log"}}}}});
+  const Policy policy(
+      {{ContainerId{1}, {.bind = {}, .talk = {{"client.*", "server"}, {"", "log"}}}}});
   const auto may_talk = [&](const char* from, const char* to) {
     const bool there = policy.may_talk(ContainerId{1}, {from, 1}, {to, 2});
     EXPECT_EQ(there, policy.may_talk(ContainerId{1}, {to, 2}, {from, 1}));

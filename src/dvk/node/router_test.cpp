@@ -120,7 +120,8 @@ TEST_F(RouterTest, AnUnknownLifeIsUnknownAndADeadOneDead) {
     settle();
     expect_gone(a, dead.address, Errc::peer_died);
   }
-  const Address never{ContainerId{1}, EndpointId{1}, Incarnation{raw(b.address.incarnation) + 1000}};
+  const Address never{ContainerId{1}, EndpointId{1},
+                      Incarnation{raw(b.address.incarnation) + 1000}};
   query(a, never);
   settle();
   expect_gone(a, never, Errc::unknown_endpoint);
@@ -128,7 +129,8 @@ TEST_F(RouterTest, AnUnknownLifeIsUnknownAndADeadOneDead) {
 
 TEST_F(RouterTest, ALifeBornHereThatNeverWasIsUnknown) {
   const Process a = open(1);
-  const Address never{ContainerId{1}, EndpointId{1}, Incarnation{raw(a.address.incarnation) + 1000}};
+  const Address never{ContainerId{1}, EndpointId{1},
+                      Incarnation{raw(a.address.incarnation) + 1000}};
   query(a, never);
   settle();
   expect_gone(a, never, Errc::unknown_endpoint);
@@ -273,8 +275,8 @@ TEST_F(RouterTest, WhatOneSideGaveUpIsOpenedAgainByTheOther) {
   EXPECT_TRUE(both_ways(a, b));
 }
 
-// A burst of packets is answered packet by packet; one opening is enough, and many must not look like a
-// circle of places that send it on.
+// A burst of packets is answered packet by packet; one opening is enough, and many must not look
+// like a circle of places that send it on.
 TEST_F(RouterTest, ABurstIntoAClosedConversationOpensItOnce) {
   const Process a = open(1), b = open(2);
   join(a, b);
@@ -316,7 +318,8 @@ TEST_F(RouterTest, AnAnswerFromAnotherNodeIsNotBelieved) {
   join(a, b);
   EXPECT_TRUE(inject(3, 1, wire::Gone{b.address}).has_value());
   EXPECT_TRUE(inject(3, 1, wire::Moved{b.address, id(3)}).has_value());
-  EXPECT_TRUE(inject(3, 1, wire::Opened{a.address, b.address, wire::OpenStatus::dead, {}}).has_value());
+  EXPECT_TRUE(
+      inject(3, 1, wire::Opened{a.address, b.address, wire::OpenStatus::dead, {}}).has_value());
   EXPECT_TRUE(inject(3, 1, wire::Resumed{b.address}).has_value());
   settle();
   EXPECT_TRUE(hears_nothing(a));
@@ -325,7 +328,8 @@ TEST_F(RouterTest, AnAnswerFromAnotherNodeIsNotBelieved) {
 
 TEST_F(RouterTest, NoNodeOpensAcrossContainers) {
   const Process a = open(1, "", 0, 1), b = open(2, "", 0, 2);
-  EXPECT_TRUE(inject(1, 2, wire::Open{.from = a.address, .to = b.address, .from_name = {}}).has_value());
+  EXPECT_TRUE(
+      inject(1, 2, wire::Open{.from = a.address, .to = b.address, .from_name = {}}).has_value());
   const auto answers = node(2).under_way<wire::Opened>(id(1));
   ASSERT_EQ(answers.size(), 1U);
   EXPECT_NE(answers[0].status, wire::OpenStatus::open);
@@ -453,8 +457,9 @@ TEST_F(RouterTest, ACircleOfPlacesEnds) {
     if (node(1).under_way<wire::Open>(id(at)).empty()) break;
     node(1).lanes.clear();
     ++asked;
-    EXPECT_TRUE(inject(at, 1, wire::Opened{a.address, lost, wire::OpenStatus::moved, id(at == 2 ? 3 : 2)})
-                    .has_value());
+    EXPECT_TRUE(
+        inject(at, 1, wire::Opened{a.address, lost, wire::OpenStatus::moved, id(at == 2 ? 3 : 2)})
+            .has_value());
   }
   EXPECT_LT(asked, 20U);
   settle();

@@ -196,19 +196,23 @@ class ClusterTest : public ::testing::Test {
     auto& told = node(process.node).told[process.handle];
     if (told.empty() || !std::holds_alternative<Message>(told.front())) {
       ADD_FAILURE() << "heard "
-                    << (told.empty() ? "nothing" : "alternative " + std::to_string(told.front().index()));
+                    << (told.empty() ? "nothing"
+                                     : "alternative " + std::to_string(told.front().index()));
       return std::nullopt;
     }
     auto message = std::get<Message>(std::move(told.front()));
     told.pop_front();
     return message;
   }
-  bool hears_nothing(const Process& process) { return node(process.node).told[process.handle].empty(); }
+  bool hears_nothing(const Process& process) {
+    return node(process.node).told[process.handle].empty();
+  }
   Errc refusal(const Process& process) {
     const auto message = next<wire::Refused>(process);
     return message ? message->error : Errc{};
   }
-  // Everything heard is forgotten; what the last news of a route to `peer` was. none: there was no news.
+  // Everything heard is forgotten; what the last news of a route to `peer` was. none: there was no
+  // news.
   std::optional<wire::Route> news(const Process& process, const Address& peer) {
     std::optional<wire::Route> last;
     for (const auto& message : std::exchange(node(process.node).told[process.handle], {})) {

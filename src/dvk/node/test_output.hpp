@@ -1,5 +1,5 @@
-// A node for tests: a NodeCore with an Output that keeps everything it is told, until a test looks at it or
-// carries it to another node.
+// A node for tests: a NodeCore with an Output that keeps everything it is told, until a test looks
+// at it or carries it to another node.
 #pragma once
 
 #include <algorithm>
@@ -74,19 +74,22 @@ class TestNode final : public Output {
     Bytes bytes(1 + sizeof head + size);
     bytes[0] = static_cast<std::byte>(wire::NodeMessageForm::copy_data);
     std::memcpy(bytes.data() + 1, &head, sizeof head);
-    DVS_CHECK(read_memory(owner, orderer, side, position, std::span(bytes).subspan(1 + sizeof head)));
+    DVS_CHECK(
+        read_memory(owner, orderer, side, position, std::span(bytes).subspan(1 + sizeof head)));
     put(node, Lane::bulk, std::move(bytes));
     return {};
   }
   Result<void> read_memory(Handle owner, const Address& orderer, const wire::CopySide& side,
                            std::uint64_t position, std::span<std::byte> into) override {
-    DVS_TRY(const std::span<std::byte> range, range_of(owner, orderer, side, position, into.size()));
+    DVS_TRY(const std::span<std::byte> range,
+            range_of(owner, orderer, side, position, into.size()));
     std::ranges::copy(range, into.begin());
     return {};
   }
   Result<void> write_memory(Handle owner, const Address& orderer, const wire::CopySide& side,
                             std::uint64_t position, BytesView from) override {
-    DVS_TRY(const std::span<std::byte> range, range_of(owner, orderer, side, position, from.size()));
+    DVS_TRY(const std::span<std::byte> range,
+            range_of(owner, orderer, side, position, from.size()));
     std::ranges::copy(from, range.begin());
     return {};
   }

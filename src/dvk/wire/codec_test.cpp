@@ -44,8 +44,7 @@ TEST(Codec, TextsAndListsCarryTheirLength) {
   EXPECT_EQ(write(std::string("ab")), raw_bytes({2, 0, 0, 0, 'a', 'b'}));
   EXPECT_EQ(write(Bytes{std::byte{9}}), raw_bytes({1, 0, 0, 0, 9}));
   EXPECT_EQ(write(std::vector<std::uint16_t>{7, 8}), raw_bytes({2, 0, 0, 0, 7, 0, 8, 0}));
-  EXPECT_EQ(write(std::string(), Bytes(), std::vector<std::string>()),
-            Bytes(12));
+  EXPECT_EQ(write(std::string(), Bytes(), std::vector<std::string>()), Bytes(12));
 }
 
 TEST(Codec, ReadsWhatWasWritten) {

@@ -8,7 +8,9 @@
 namespace dvk::wire {
 namespace {
 
-TEST(NodeMessage, EveryKindComesBackAndNothingElseDecodes) { check_all_messages<NodeMessage>(); }
+TEST(NodeMessage, EveryKindComesBackAndNothingElseDecodes) {
+  check_all_messages<NodeMessage>();
+}
 
 TEST(NodeMessage, PartsListAllTheirMembers) {
   expect_all_members_listed<DirectoryEntry>();

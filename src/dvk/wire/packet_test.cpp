@@ -50,7 +50,8 @@ TEST(Packet, LayoutIsFixed) {
 }
 
 TEST(Packet, ComesBackAsItWas) {
-  for (const std::size_t size : {std::size_t{0}, std::size_t{1}, std::size_t{1000}, max_message_bytes}) {
+  for (const std::size_t size :
+       {std::size_t{0}, std::size_t{1}, std::size_t{1000}, max_message_bytes}) {
     const Bytes bytes = packet_of(size);
     const auto decoded = decode_packet(bytes);
     ASSERT_TRUE(decoded.has_value()) << size;
@@ -108,8 +109,9 @@ TEST(Packet, OnlyKnownKindsPass) {
 TEST(Packet, OnlyMessagesAndRequestsUseCredit) {
   EXPECT_TRUE(uses_credit(PacketKind::message));
   EXPECT_TRUE(uses_credit(PacketKind::request));
-  for (const PacketKind kind : {PacketKind::reply, PacketKind::notify, PacketKind::cancel,
-                                PacketKind::ack, PacketKind::copy_request, PacketKind::copy_result}) {
+  for (const PacketKind kind :
+       {PacketKind::reply, PacketKind::notify, PacketKind::cancel, PacketKind::ack,
+        PacketKind::copy_request, PacketKind::copy_result}) {
     EXPECT_FALSE(uses_credit(kind));
   }
 }

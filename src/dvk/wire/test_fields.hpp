@@ -1,5 +1,5 @@
-// For tests of message structs: gives every field a value of its own, counts fields, and checks what
-// holds for the encoding of any message.
+// For tests of message structs: gives every field a value of its own, counts fields, and checks
+// what holds for the encoding of any message.
 #pragma once
 
 #include <cstddef>
