@@ -316,7 +316,6 @@ void Daemon::report_unreachable() {
   std::set<NodeId> told;
   for (auto nodes = std::exchange(unreachable_, {}); !nodes.empty();
        nodes = std::exchange(unreachable_, {})) {
-    context_.calls.disrupted();
     for (const NodeId node : nodes) {
       if (told.insert(node).second) core_.on_link_down(node, now());
     }
