@@ -9,7 +9,7 @@ PeerRing::Side::Side(Context& the_context, PeerRing& the_ring, RingReader& the_r
       reader(the_reader),
       records(the_context.scheduler, the_context.random, the_context.scenario.local_delay,
               the_context.scenario.ring_bytes,
-              {.ready_at = [this] { return reader.rings_ready_at(); },
+              {.ready_at = [this] { return ready_at(); },
                .deliver =
                    [this](RingRecord&& record) { reader.on_peer_packet(ring, std::move(record)); },
                .on_room = [&writer] { writer.on_ring_room(); }}),
@@ -17,7 +17,7 @@ PeerRing::Side::Side(Context& the_context, PeerRing& the_ring, RingReader& the_r
 
 void PeerRing::Side::show_words() {
   if (!words || records.is_closed()) return;
-  const Instant ready = reader.rings_ready_at();
+  const Instant ready = ready_at();
   if (ready > context.now()) return alarm.set(ready);
   const auto latest = *words;
   words.reset();
@@ -39,6 +39,13 @@ void PeerRing::publish(const RingReader& sender, const dvk::core::Acknowledgemen
 }
 
 void PeerRing::drain(const RingReader& reader) { to(reader).records.drain(); }
+
+void PeerRing::open(const RingReader& reader) {
+  Side& side = to(reader);
+  side.is_open = true;
+  side.records.retry();
+  if (side.words) side.alarm.set_by(side.context.now());
+}
 
 void PeerRing::close(const RingReader& reader) {
   Side& side = to(reader);

@@ -49,6 +49,8 @@ class PeerRing {
   void publish(const RingReader& sender, const dvk::core::Acknowledgement& words);
   // Reads what has been written so far.
   void drain(const RingReader& reader);
+  // The reader has got its end, and reads from now on. What was written before waits in the ring.
+  void open(const RingReader& reader);
   // Reads no more.
   void close(const RingReader& reader);
 
@@ -56,11 +58,13 @@ class PeerRing {
   struct Side {
     Side(Context& context, PeerRing& ring, RingReader& reader, RingReader& writer);
     void show_words();
+    Instant ready_at() const { return is_open ? reader.rings_ready_at() : end_of_time; }
 
     Context& context;
     PeerRing& ring;
     RingReader& reader;
     Channel<RingRecord> records;  // to `reader`
+    bool is_open = false;
     std::optional<dvk::core::Acknowledgement> words;
     Alarm alarm;
   };

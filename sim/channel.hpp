@@ -56,6 +56,10 @@ class Channel {
     items_.clear();
     alarm_.clear();
   }
+  // The receiver is ready earlier than it said.
+  void retry() {
+    if (!items_.empty()) alarm_.set(items_.front().arrival);
+  }
   bool is_closed() const { return is_closed_; }
   bool empty() const { return items_.empty(); }
   std::size_t bytes() const { return bytes_; }

@@ -180,7 +180,9 @@ void Library::use_ring(const Address& peer, std::shared_ptr<PeerRing> ring) {
     old->second->close(*this);
     rings_.erase(old);
   }
-  if (ring != nullptr) rings_[peer] = std::move(ring);
+  if (ring == nullptr) return;
+  ring->open(*this);
+  rings_[peer] = std::move(ring);
 }
 
 // --- News from the daemon ---

@@ -227,8 +227,9 @@ struct CopyDataHead {
 static_assert(sizeof(CopyDataHead) == 24);
 
 inline Bytes encode_node_message(const NodeMessage& message) {
-  Bytes bytes = encode_variant(message);
-  bytes.insert(bytes.begin(), static_cast<std::byte>(NodeMessageForm::control));
+  const Bytes body = encode_variant(message);
+  Bytes bytes(1 + body.size(), static_cast<std::byte>(NodeMessageForm::control));
+  std::memcpy(bytes.data() + 1, body.data(), body.size());
   return bytes;
 }
 
