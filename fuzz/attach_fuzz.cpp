@@ -1,5 +1,5 @@
-// What processes and daemons say on the attach socket, from a hostile other side: the decoder must never
-// overreach, and what it accepts must be exactly what encoding gives again.
+// What processes and daemons say on the attach socket, from a hostile other side: the decoder must
+// never overreach, and what it accepts must be exactly what encoding gives again.
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>

@@ -1,9 +1,10 @@
-// A hostile node, and hostile processes beside it: the whole core of a daemon fed with whatever they might
-// say, in any order.
+// A hostile node, and hostile processes beside it: the whole core of a daemon fed with whatever
+// they might say, in any order.
 //
-// The input is a list of steps: one byte says who speaks, two how long what it says is. The hostile node
-// may say anything; what must hold is that the core neither breaks nor sends a packet from one container
-// into another, that what it says is well-formed, and that it says it to nodes that exist.
+// The input is a list of steps: one byte says who speaks, two how long what it says is. The hostile
+// node may say anything; what must hold is that the core neither breaks nor sends a packet from one
+// container into another, that what it says is well-formed, and that nothing is left when all
+// processes have gone.
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
@@ -32,8 +33,8 @@ void require(bool condition) {
   if (!condition) std::abort();
 }
 
-// Remembers which container each process is of and which address it was given; gives memory of a fixed
-// size to everyone.
+// Remembers which container each process is of and which address it was given; gives memory of a
+// fixed size to everyone.
 class World final : public node::Output {
  public:
   std::map<Handle, ContainerId> containers;
@@ -181,8 +182,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   Run run;
   while (rest.size() >= 3) {
     const auto who = static_cast<std::uint8_t>(rest[0]);
-    const std::size_t wanted = static_cast<std::size_t>(rest[1]) |
-                               static_cast<std::size_t>(rest[2]) << 8;
+    const std::size_t wanted = static_cast<std::size_t>(rest[1]) | static_cast<std::size_t>(rest[2])
+                                                                       << 8;
     rest = rest.subspan(3);
     const std::size_t length = std::min(wanted, rest.size());
     run.step(who, rest.first(length));

@@ -1,5 +1,5 @@
-// Packets from a hostile process or node: the decoder must never overreach, and what it accepts must be
-// what encoding gives again.
+// Packets from a hostile process or node: the decoder must never overreach, and what it accepts
+// must be what encoding gives again.
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>
@@ -20,8 +20,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   const auto packet = dvk::wire::decode_packet(bytes);
   if (!packet) return 0;
   const auto& [header, payload] = *packet;
-  require(payload.size() == header.payload_bytes &&
-          payload.size() <= dvk::wire::max_message_bytes);
+  require(payload.size() == header.payload_bytes && payload.size() <= dvk::wire::max_message_bytes);
   require(payload.data() + payload.size() == bytes.data() + bytes.size());
   const dvs::Bytes again = dvk::wire::encode_packet(header, payload);
   require(again.size() == size && std::memcmp(again.data(), data, size) == 0);

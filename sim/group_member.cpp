@@ -14,7 +14,12 @@ std::optional<std::uint64_t> group_of(dvs::BytesView payload) {
 }
 
 GroupMember::GroupMember(Context& context, std::uint64_t group, const Address& self, Send send)
-    : context_(context), group_(group), self_(self), send_(std::move(send)), core_(self, *this) {}
+    : context_(context),
+      group_(group),
+      self_(self),
+      send_(std::move(send)),
+      core_(self, *this),
+      alarm_(context.scheduler, [this] { begin_anew(); }) {}
 
 void GroupMember::install(const dvk::core::GroupView& view) {
   if (const auto result = core_.install(view); !result) {
@@ -41,9 +46,17 @@ void GroupMember::on_message(const Address& from, dvs::BytesView payload) {
 }
 
 void GroupMember::on_peer_broken(const Address& peer) {
-  // What waited belongs to the conversation that broke.
-  unsent_.erase(peer);
-  core_.on_peer_broken(peer);
+  if (!others_.contains(peer)) return;
+  broken_.insert(peer);
+  alarm_.set_by(context_.now() + std::chrono::milliseconds(20));
+}
+
+void GroupMember::begin_anew() {
+  for (const Address& peer : std::exchange(broken_, {})) {
+    // What waited belongs to the conversation that broke.
+    unsent_.erase(peer);
+    core_.on_peer_broken(peer);
+  }
   settle();
 }
 
@@ -65,7 +78,7 @@ void GroupMember::settle() {
   }
   if (has_delivered) core_.end_turn();
   for (auto& [member, messages] : unsent_) {
-    while (!messages.empty()) {
+    while (!messages.empty() && !broken_.contains(member)) {
       const auto result = send_(member, messages.front());
       if (!result && result.error() == dvs::Errc::queue_full) break;
       messages.pop_front();
@@ -85,6 +98,7 @@ void GroupMember::send(const Address& member, dvs::Bytes message) {
   dvs::Bytes payload(sizeof(tag) + message.size());
   std::memcpy(payload.data(), &tag, sizeof(tag));
   std::ranges::copy(message, payload.begin() + sizeof(tag));
+  others_.insert(member);
   unsent_[member].push_back(std::move(payload));
 }
 

@@ -1,10 +1,15 @@
 // A member of a group whose messages travel as ordinary one-way messages between endpoints.
+//
+// When the conversation with another member breaks, the core is told only after a pause, and until then
+// nothing goes there: it would answer at once, and as long as the path is down that would break again at
+// once, for ever.
 #pragma once
 
 #include <deque>
 #include <functional>
 #include <map>
 #include <optional>
+#include <set>
 
 #include "dvk/core/group_core.hpp"
 #include "sim/context.hpp"
@@ -31,6 +36,7 @@ class GroupMember final : dvk::core::GroupOutput {
   void install(const dvk::core::GroupView& view);
   void multicast();
   void on_message(const Address& from, dvs::BytesView payload);
+  // Messages to this endpoint were lost. Of interest only if they may have been the group's.
   void on_peer_broken(const Address& peer);
   // The end of a turn: takes deliveries and sends what is to be sent, as far as there is room.
   void settle();
@@ -38,6 +44,7 @@ class GroupMember final : dvk::core::GroupOutput {
 
  private:
   void send(const Address& member, dvs::Bytes message) override;
+  void begin_anew();
 
   Context& context_;
   std::uint64_t group_;
@@ -46,6 +53,9 @@ class GroupMember final : dvk::core::GroupOutput {
   dvk::core::GroupCore core_;
   std::uint64_t next_number_ = 1;
   std::map<Address, std::deque<dvs::Bytes>> unsent_;
+  std::set<Address> others_;  // to whom anything was ever sent
+  std::set<Address> broken_;
+  Alarm alarm_;
 };
 
 }  // namespace sim

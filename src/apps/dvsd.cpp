@@ -1,4 +1,5 @@
-// dvsd: reads what it is asked to do and does it. Exit codes: 0, 1 failure, 2 usage or configuration.
+// dvsd: reads what it is asked to do and does it. Exit codes: 0, 1 failure, 2 usage or
+// configuration.
 #include <exception>
 #include <variant>
 
@@ -13,11 +14,13 @@
 namespace dvsd {
 namespace {
 
-int serve(const Done& done) { return done.exit_code; }
+int serve(const Done& done) {
+  return done.exit_code;
+}
 
 int serve(const Control& control) {
-  const auto answer = dvk::daemon::ask_daemon((control.run_dir / "control.sock").string(),
-                                              control.command);
+  const auto answer =
+      dvk::daemon::ask_daemon((control.run_dir / "control.sock").string(), control.command);
   if (!answer) {
     fmt::print(stderr, "dvsd: {}\n", dvs::to_string(answer.error()));
     return exit_failure;
@@ -45,8 +48,12 @@ int serve(const Run& request) {
   return exit_failure;
 }
 
-int serve(const PkiInit& request) { return run(request); }
-int serve(const PkiIssue& request) { return run(request); }
+int serve(const PkiInit& request) {
+  return run(request);
+}
+int serve(const PkiIssue& request) {
+  return run(request);
+}
 
 int serve_request(const Request& request) {
   return std::visit([](const auto& what) { return serve(what); }, request);

@@ -25,11 +25,11 @@ int run(const PkiInit& request) {
 }
 
 int run(const PkiIssue& request) {
-  const auto out = request.out.empty() ? request.directory / fmt::format("node-{}", request.node)
-                                       : request.out;
-  const auto issued = dvk::link::issue_node(
-      out, request.directory, dvs::NodeId{static_cast<std::uint16_t>(request.node)},
-      dvk::link::Validity::for_days(request.days));
+  const auto out =
+      request.out.empty() ? request.directory / fmt::format("node-{}", request.node) : request.out;
+  const auto issued = dvk::link::issue_node(out, request.directory,
+                                            dvs::NodeId{static_cast<std::uint16_t>(request.node)},
+                                            dvk::link::Validity::for_days(request.days));
   if (!issued) return complain(issued.error());
   fmt::print("certificate of node {} in {}; name that directory in [certificate]\n", request.node,
              out.string());

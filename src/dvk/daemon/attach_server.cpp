@@ -57,7 +57,8 @@ Result<Fd> publish_state(BytesView state) {
 
 }  // namespace
 
-// --- Listening and accepting -------------------------------------------------------------------------
+// --- Listening and accepting
+// -------------------------------------------------------------------------
 
 AttachServer::AttachServer(const Config& config, ring::Waiter& waiter, AttachUpper& upper)
     : config_(config), waiter_(waiter), upper_(upper), buffer_(control_bytes_max) {}
@@ -150,7 +151,8 @@ Result<void> AttachServer::take_connection(Listener& listener, Fd socket, TimePo
   return {};
 }
 
-// --- Control messages from processes -----------------------------------------------------------------
+// --- Control messages from processes
+// -----------------------------------------------------------------
 
 void AttachServer::read(AttachedProcess& process, TimePoint now) {
   for (int i = 0; i < control_messages_per_turn && !process.is_doomed; ++i) {
@@ -160,8 +162,7 @@ void AttachServer::read(AttachedProcess& process, TimePoint now) {
       set_deadline(process.resume_at);
       return watch(process);
     }
-    auto packet =
-        dvs::runtime::receive_packet(process.socket(), buffer_, dvs::runtime::Wait::no);
+    auto packet = dvs::runtime::receive_packet(process.socket(), buffer_, dvs::runtime::Wait::no);
     if (!packet && packet.error() == Errc::would_block) return;
     if (!packet) return doom(process, packet.error());
     if (packet->bytes == 0) {
@@ -185,7 +186,8 @@ Result<void> AttachServer::handle(AttachedProcess& process, dvs::runtime::Packet
   if (process.state == AttachedProcess::State::greeting) {
     return greet(process, message, std::move(packet.fds));
   }
-  if (std::holds_alternative<wire::MoveOut>(message)) return take_move(process, message, packet.fds);
+  if (std::holds_alternative<wire::MoveOut>(message))
+    return take_move(process, message, packet.fds);
   if (!packet.fds.empty()) {
     return fail(Errc::protocol_violation, "descriptors beside a message that has none");
   }
@@ -228,9 +230,9 @@ Result<void> AttachServer::take_move(AttachedProcess& process, const wire::ToDae
                                      const std::vector<Fd>& fds) {
   const std::uint64_t bytes = std::get<wire::MoveOut>(message).state_bytes;
   if (fds.size() != 1 || bytes == 0 || bytes > state_bytes_max) {
-    return fail(Errc::protocol_violation,
-                fmt::format("a move needs one descriptor and a state of 1 to {} bytes",
-                            state_bytes_max));
+    return fail(
+        Errc::protocol_violation,
+        fmt::format("a move needs one descriptor and a state of 1 to {} bytes", state_bytes_max));
   }
   DVS_TRY(const auto mapping, dvs::runtime::Mapping::map(fds[0].get(), whole_pages(bytes),
                                                          dvs::runtime::Access::read_only));
@@ -238,7 +240,8 @@ Result<void> AttachServer::take_move(AttachedProcess& process, const wire::ToDae
   return {};
 }
 
-// --- Packets from processes --------------------------------------------------------------------------
+// --- Packets from processes
+// --------------------------------------------------------------------------
 
 bool AttachServer::has_packets() const {
   return std::ranges::any_of(with_rings_, [](const AttachedProcess* process) {
@@ -268,8 +271,9 @@ bool AttachServer::take_packets() {
   return has_taken;
 }
 
-// The records lie in memory that the process can still write: decode_packet copies the header before it
-// looks at it, the payload is only ever copied on, and what the core itself reads is copied first.
+// The records lie in memory that the process can still write: decode_packet copies the header
+// before it looks at it, the payload is only ever copied on, and what the core itself reads is
+// copied first.
 std::size_t AttachServer::take_packets(AttachedProcess& process, std::size_t bytes_max) {
   std::size_t bytes = 0;
   for (int i = 0; i < packets_per_turn && bytes < bytes_max && process.is_ready(); ++i) {
@@ -296,7 +300,8 @@ std::size_t AttachServer::take_packets(AttachedProcess& process, std::size_t byt
   return bytes;
 }
 
-// --- Towards processes -------------------------------------------------------------------------------
+// --- Towards processes
+// -------------------------------------------------------------------------------
 
 AttachedProcess* AttachServer::find(Handle handle) {
   const auto found = processes_.find(handle);
@@ -382,8 +387,8 @@ void AttachServer::flush_control(AttachedProcess& process) {
 void AttachServer::watch(AttachedProcess& process) {
   const bool is_reading =
       process.resume_at == dvs::never && process.state != AttachedProcess::State::refused;
-  const std::uint32_t events = (is_reading ? EPOLLIN : 0U) |
-                               (process.is_watching_writable ? EPOLLOUT : 0U);
+  const std::uint32_t events =
+      (is_reading ? EPOLLIN : 0U) | (process.is_watching_writable ? EPOLLOUT : 0U);
   const auto result = waiter_.change(process.socket(), events,
                                      token_bit | static_cast<std::uint64_t>(process.handle()));
   if (!result) doom(process, result.error());
@@ -399,7 +404,8 @@ bool AttachServer::request_room() {
   return is_full_everywhere;
 }
 
-// --- Clock and ends ----------------------------------------------------------------------------------
+// --- Clock and ends
+// ----------------------------------------------------------------------------------
 
 void AttachServer::on_tick(TimePoint now) {
   if (deadline_ > now) return;

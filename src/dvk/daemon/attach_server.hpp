@@ -1,8 +1,8 @@
 // The attach sockets, one per container, and everything attached to them.
 //
-// Runs on the daemon's thread, driven by events of its Waiter; nothing blocks. Whoever breaks the protocol
-// loses its connection. A connection that is to be closed stays in place, deaf, until `reap`: so nothing
-// vanishes under a caller's hands.
+// Runs on the daemon's thread, driven by events of its Waiter; nothing blocks. Whoever breaks the
+// protocol loses its connection. A connection that is to be closed stays in place, deaf, until
+// `reap`: so nothing vanishes under a caller's hands.
 #pragma once
 
 #include <algorithm>
@@ -39,8 +39,8 @@ class AttachServer {
   // Tokens of this server's descriptors in the waiter have this bit set.
   static constexpr std::uint64_t token_bit = std::uint64_t{1} << 62;
 
-  // Binds the sockets of all containers. `waiter` and `upper` must outlive the server. Errors: system,
-  // invalid_argument (a path is too long).
+  // Binds the sockets of all containers. `waiter` and `upper` must outlive the server. Errors:
+  // system, invalid_argument (a path is too long).
   static Result<std::unique_ptr<AttachServer>> create(const Config& config, ring::Waiter& waiter,
                                                       AttachUpper& upper);
   // Closes everything without telling the layer above, and removes the socket files.
@@ -54,8 +54,8 @@ class AttachServer {
   bool take_packets();
   // Whether take_packets would find something. Cheap, to be polled.
   bool has_packets() const;
-  // Makes what was pushed visible, wakes whom it concerns, sends control messages. To be called at the end
-  // of every turn.
+  // Makes what was pushed visible, wakes whom it concerns, sends control messages. To be called at
+  // the end of every turn.
   void flush();
   // Before sleeping: asks to be woken for room where results wait. False: there is room already.
   bool request_room();
@@ -66,8 +66,8 @@ class AttachServer {
 
   // --- The layer above ---
   AttachedProcess* find(Handle handle);
-  // Sends a control message; whatever it says of the connection (rings for Welcome, the end for Refused)
-  // is done too.
+  // Sends a control message; whatever it says of the connection (rings for Welcome, the end for
+  // Refused) is done too.
   void send(AttachedProcess& process, const wire::ToProcess& message, dvs::BytesView state);
   void send(AttachedProcess& process, const wire::ToProcess& message, std::vector<SharedFd> fds);
   // To be published by flush.
@@ -85,7 +85,7 @@ class AttachServer {
     const ContainerConfig* container = nullptr;
     dvs::runtime::Fd socket;
     std::size_t connections = 0;
-    std::size_t endpoints = 0;  // those that have said hello
+    std::size_t endpoints = 0;         // those that have said hello
     TimePoint resume_at = dvs::never;  // accepting is paused until then
   };
 
@@ -95,8 +95,7 @@ class AttachServer {
   Result<void> take_connection(Listener& listener, dvs::runtime::Fd socket, TimePoint now);
   void pause(Listener& listener, TimePoint now);
   void read(AttachedProcess& process, TimePoint now);
-  Result<void> handle(AttachedProcess& process, dvs::runtime::Packet& packet,
-                      dvs::BytesView bytes);
+  Result<void> handle(AttachedProcess& process, dvs::runtime::Packet& packet, dvs::BytesView bytes);
   Result<void> greet(AttachedProcess& process, const wire::ToDaemon& message,
                      std::vector<dvs::runtime::Fd> fds);
   Result<void> take_move(AttachedProcess& process, const wire::ToDaemon& message,
@@ -122,8 +121,8 @@ class AttachServer {
   std::vector<AttachedProcess*> dirty_;   // to publish
   std::vector<AttachedProcess*> chatty_;  // with control messages to send
   std::vector<Handle> doomed_;
-  dvs::Bytes buffer_;       // for control messages
-  dvs::Bytes order_copy_;   // of a payload that the daemon itself reads
+  dvs::Bytes buffer_;                // for control messages
+  dvs::Bytes order_copy_;            // of a payload that the daemon itself reads
   TimePoint deadline_ = dvs::never;  // not later than the earliest time anything waits for
 };
 

@@ -97,8 +97,8 @@ void AttachedProcess::release_rings(ring::Waiter& waiter) {
 
 Result<bool> AttachedProcess::push(const wire::PacketHeader& header, BytesView payload) {
   if (!rings_ || !results_.empty()) return false;
-  return rings_->to_process.push(BytesView(reinterpret_cast<const std::byte*>(&header), sizeof header),
-                                 payload);
+  return rings_->to_process.push(
+      BytesView(reinterpret_cast<const std::byte*>(&header), sizeof header), payload);
 }
 
 Result<void> AttachedProcess::push_result(const wire::PacketHeader& header, BytesView payload) {

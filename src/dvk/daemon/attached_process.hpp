@@ -1,8 +1,8 @@
-// One connection on the attach socket: what the kernel says of the process behind it, the descriptors it
-// handed over (checked), and its pair of rings.
+// One connection on the attach socket: what the kernel says of the process behind it, the
+// descriptors it handed over (checked), and its pair of rings.
 //
-// Nothing here believes the process; whatever it does wrong is an error that ends this connection and
-// touches no other. Owned by AttachServer.
+// Nothing here believes the process; whatever it does wrong is an error that ends this connection
+// and touches no other. Owned by AttachServer.
 #pragma once
 
 #include <deque>
@@ -61,8 +61,8 @@ class AttachedProcess {
 
   // Takes the descriptors of Hello. Errors: invalid_argument (wrong number or kind), system.
   dvs::Result<void> take_descriptors(std::vector<dvs::runtime::Fd> fds);
-  // Makes a fresh pair of rings and bells; those before are forgotten. Returns what travels with Welcome.
-  // Errors: system, invalid_argument.
+  // Makes a fresh pair of rings and bells; those before are forgotten. Returns what travels with
+  // Welcome. Errors: system, invalid_argument.
   dvs::Result<std::vector<SharedFd>> make_rings(ring::Waiter& waiter, std::size_t ring_bytes);
   // Gives back what the waiter holds.
   void release_rings(ring::Waiter& waiter);
@@ -83,8 +83,8 @@ class AttachedProcess {
   bool can_push_results() const { return !results_.empty() && rings_->to_process.has_room_now(); }
   // Asks to be woken for room, before sleeping. False: there is room.
   bool request_room() { return rings_->to_process.request_room(); }
-  // At the end of a turn: one publish and at most one wake for all that was pushed, or for room given
-  // back.
+  // At the end of a turn: one publish and at most one wake for all that was pushed, or for room
+  // given back.
   void publish();
 
   // --- For others ---
@@ -99,12 +99,12 @@ class AttachedProcess {
   State state = State::greeting;
   ControlQueue queue;
   RateLimit control_rate;
-  dvs::TimePoint close_at;                 // `never` unless a Hello, or the end, is awaited
-  dvs::TimePoint resume_at = dvs::never;   // control messages are not read before; never: they are
+  dvs::TimePoint close_at;                // `never` unless a Hello, or the end, is awaited
+  dvs::TimePoint resume_at = dvs::never;  // control messages are not read before; never: they are
   bool is_watching_writable = false;
-  bool is_counted = false;                 // among the endpoints of its container
-  bool is_dirty = false;                   // in the list of those to publish
-  bool is_doomed = false;                  // will be closed when the core is not busy
+  bool is_counted = false;  // among the endpoints of its container
+  bool is_dirty = false;    // in the list of those to publish
+  bool is_doomed = false;   // will be closed when the core is not busy
 
  private:
   // With so many results waiting for room, no further packet is taken from the process.

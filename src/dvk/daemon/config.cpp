@@ -31,7 +31,9 @@ std::optional<Number> parse_number(std::string_view text) {
   return number;
 }
 
-bool is_log_level(const std::string& level) { return std::ranges::count(log_levels, level) != 0; }
+bool is_log_level(const std::string& level) {
+  return std::ranges::count(log_levels, level) != 0;
+}
 
 // --- Parts of the file ---
 
@@ -82,7 +84,8 @@ void read_mode(TomlReader& reader, mode_t& mode) {
     const auto [stop, error] = std::from_chars(text->data(), end, parsed, 8);
     if (error == std::errc{} && stop == end) value = parsed;
   }
-  if (!value || *value > 0777) return reader.wrong("mode", "must be file permissions like \"0660\"");
+  if (!value || *value > 0777)
+    return reader.wrong("mode", "must be file permissions like \"0660\"");
   mode = *value;
 }
 
@@ -136,8 +139,9 @@ void read_certificate(const toml::table& table, Config& config, TomlProblem& pro
   read_path(reader, "key", files.key);
   reader.refuse_unknown();
   if (files.authority.empty() || files.certificate.empty() || files.key.empty()) {
-    problem.add(&table, "[certificate] needs \"directory\", or \"authority\", \"certificate\" and "
-                        "\"key\"");
+    problem.add(&table,
+                "[certificate] needs \"directory\", or \"authority\", \"certificate\" and "
+                "\"key\"");
   }
   config.certificate = std::move(files);
 }
@@ -181,7 +185,8 @@ void read_root(const toml::table& table, Config& config, TomlProblem& problem) {
   if (const auto* part = reader.table("certificate")) read_certificate(*part, config, problem);
   if (const auto* part = reader.table("timings")) read_timings(*part, config, problem);
   reader.tables("peers", [&](const toml::table& peer) { read_peer(peer, config, problem); });
-  reader.tables("containers", [&](const toml::table& part) { read_container(part, config, problem); });
+  reader.tables("containers",
+                [&](const toml::table& part) { read_container(part, config, problem); });
   reader.refuse_unknown();
 }
 
@@ -223,8 +228,8 @@ Result<void> apply(const Overrides& overrides, Config& config) {
   }
   if (overrides.log_level) {
     if (!is_log_level(*overrides.log_level)) {
-      return fail(Errc::invalid_argument, fmt::format("--log-level: must be one of {}",
-                                                      fmt::join(log_levels, ", ")));
+      return fail(Errc::invalid_argument,
+                  fmt::format("--log-level: must be one of {}", fmt::join(log_levels, ", ")));
     }
     config.log_level = *overrides.log_level;
   }
@@ -281,9 +286,10 @@ Result<void> check_links(const std::string& origin, Config& config) {
   }
   if (config.has_links() && !config.certificate && !config.insecure_plaintext) {
     return fail(Errc::invalid_argument,
-                origin + ": links need certificates. Make them with \"dvsd pki init\" and \"dvsd pki "
-                         "issue\" and name them in [certificate], or, to do without any protection, "
-                         "say insecure_plaintext");
+                origin +
+                    ": links need certificates. Make them with \"dvsd pki init\" and \"dvsd pki "
+                    "issue\" and name them in [certificate], or, to do without any protection, "
+                    "say insecure_plaintext");
   }
   if (config.certificate && config.insecure_plaintext) {
     return fail(Errc::invalid_argument,
@@ -320,8 +326,8 @@ Result<Config> parse_config(std::string_view text, const std::string& origin,
     const toml::table table = toml::parse(text, origin);
     read_root(table, config, problem);
   } catch (const toml::parse_error& error) {
-    return fail(Errc::invalid_argument, fmt::format("{}:{}: {}", origin, error.source().begin.line,
-                                                    error.description()));
+    return fail(Errc::invalid_argument,
+                fmt::format("{}:{}: {}", origin, error.source().begin.line, error.description()));
   }
   if (problem.error) return std::unexpected(*std::move(problem.error));
   DVS_CHECK(apply(overrides, config));

@@ -1,6 +1,7 @@
 // What a daemon is told: by a TOML file, by the command line, which wins, and by defaults.
 //
-// A Config that load_config returned is complete and consistent: nothing downstream checks it again.
+// A Config that load_config returned is complete and consistent: nothing downstream checks it
+// again.
 #pragma once
 
 #include <sys/types.h>
@@ -59,8 +60,8 @@ struct Config {
   bool insecure_plaintext = false;
   bool is_compressing = false;
   TimingConfig timings;
-  std::size_t endpoints_max = 16384;        // of all containers together
-  std::size_t ring_bytes = 1024 * 1024;     // from daemon to process and back, each
+  std::size_t endpoints_max = 16384;     // of all containers together
+  std::size_t ring_bytes = 1024 * 1024;  // from daemon to process and back, each
   std::string log_level = "info";
   std::vector<ContainerConfig> containers;
 
@@ -80,7 +81,8 @@ struct Overrides {
 };
 
 // Reads the file, if one is named, and lays the overrides over it. Blocks for the read.
-// Errors: invalid_argument, whose detail names file and line, what is wrong, and what would be right.
+// Errors: invalid_argument, whose detail names file and line, what is wrong, and what would be
+// right.
 Result<Config> load_config(const Overrides& overrides);
 // The same from text; `origin` stands for the file in messages.
 Result<Config> parse_config(std::string_view text, const std::string& origin,
@@ -93,8 +95,9 @@ struct HostPort {
 };
 Result<HostPort> parse_host_port(std::string_view text);
 
-// The cluster of a configuration: what the certificates say, or made from `cluster` where there are none.
-// Blocks for the read. Errors: invalid_argument (files unusable, or they contradict `cluster`), system.
+// The cluster of a configuration: what the certificates say, or made from `cluster` where there are
+// none. Blocks for the read. Errors: invalid_argument (files unusable, or they contradict
+// `cluster`), system.
 using ClusterId = std::array<std::uint8_t, 16>;
 Result<ClusterId> cluster_id_of(const Config& config);
 

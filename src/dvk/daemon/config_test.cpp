@@ -118,8 +118,9 @@ TEST(Config, WhatMakesNoSenseAsAWholeIsRefused) {
   const std::string plain = "listen = \"h:1\"\ninsecure_plaintext = true\n";
   EXPECT_EQ(complaint(plain), "no complaint");
   expect_complaint(plain + "[[peers]]\nid = 1\naddress = \"h:1\"\n", "this node's own");
-  expect_complaint(plain + "[[peers]]\nid = 2\naddress = \"h:1\"\n[[peers]]\nid = 2\naddress = \"h:2\"\n",
-                   "given twice");
+  expect_complaint(
+      plain + "[[peers]]\nid = 2\naddress = \"h:1\"\n[[peers]]\nid = 2\naddress = \"h:2\"\n",
+      "given twice");
   expect_complaint(plain + "[[peers]]\nid = 2\naddress = \"h:0\"\n", "port other than 0");
   expect_complaint(plain + "[certificate]\ndirectory = \"/c\"\n", "exclude each other");
 }
@@ -131,9 +132,10 @@ TEST(Config, TheCommandLineWins) {
   overrides.peers = {"6=h:1", "7=[::1]:2"};
   overrides.insecure_plaintext = true;
   overrides.log_level = "warn";
-  const auto config = parse_config("node = 1\nlog_level = \"debug\"\n[[peers]]\nid = 2\n"
-                                   "address = \"old:1\"\n",
-                                   "x.toml", overrides);
+  const auto config = parse_config(
+      "node = 1\nlog_level = \"debug\"\n[[peers]]\nid = 2\n"
+      "address = \"old:1\"\n",
+      "x.toml", overrides);
   ASSERT_TRUE(config) << config.error().detail;
   EXPECT_EQ(config->node, NodeId{5});
   EXPECT_EQ(config->log_level, "warn");

@@ -13,8 +13,8 @@ using dvs::Result;
 
 namespace {
 
-// A Route that says "gone" must be seen: the library has to break off the conversation. A relay's reset is
-// implied by any new path.
+// A Route that says "gone" must be seen: the library has to break off the conversation. A relay's
+// reset is implied by any new path.
 std::optional<dvs::Address> replaceable_route(const wire::ToProcess& message) {
   const auto* route = std::get_if<wire::Route>(&message);
   if (route == nullptr || route->kind == wire::RouteKind::gone) return std::nullopt;

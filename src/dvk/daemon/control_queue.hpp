@@ -1,7 +1,8 @@
 // Control messages on their way to one process, which may read them slowly or never.
 //
-// Bounded. A message about how to reach a peer makes an older one about the same peer needless, so a
-// peer that asks for a ring again and again cannot fill the queue of a process that does not read.
+// Bounded. A message about how to reach a peer makes an older one about the same peer needless, so
+// a peer that asks for a ring again and again cannot fill the queue of a process that does not
+// read.
 #pragma once
 
 #include <deque>
@@ -29,8 +30,8 @@ class ControlQueue {
   static constexpr std::size_t messages_max = 1024;
   static constexpr std::size_t bytes_max = 4 * 1024 * 1024;
 
-  // Queues the message with the descriptors that travel beside it. Error: queue_full (the process does not
-  // read), message_too_large.
+  // Queues the message with the descriptors that travel beside it. Error: queue_full (the process
+  // does not read), message_too_large.
   dvs::Result<void> push(const wire::ToProcess& message, std::vector<SharedFd> fds);
   // Sends what the socket takes. True: nothing is left. Errors: peer_died, system.
   dvs::Result<bool> flush(int socket);

@@ -1,5 +1,5 @@
-// The queue of control messages towards one process: order, descriptors, bounds, and routes that replace
-// older ones.
+// The queue of control messages towards one process: order, descriptors, bounds, and routes that
+// replace older ones.
 #include "dvk/daemon/control_queue.hpp"
 
 #include <unistd.h>

@@ -27,7 +27,8 @@ constexpr std::size_t answer_bytes_max = 256 * 1024;
 }  // namespace
 
 Result<std::unique_ptr<ControlServer>> ControlServer::create(const std::string& path,
-                                                             ring::Waiter& waiter, Handler handler) {
+                                                             ring::Waiter& waiter,
+                                                             Handler handler) {
   DVS_TRY(Fd listener, dvs::runtime::listen_unix(path, 0600));
   DVS_CHECK(dvs::runtime::set_blocking(listener.get(), false));
   DVS_CHECK(waiter.add(listener.get(), EPOLLIN, token_bit));
@@ -82,9 +83,10 @@ bool ControlServer::serve(int socket) {
 Result<std::string> ask_daemon(const std::string& path, std::string_view command) {
   auto socket = dvs::runtime::connect_unix(path);
   if (!socket) {
-    return fail(Errc::unreachable, fmt::format("no dvsd answers at {} ({}); is it running, and is this "
-                                               "its run directory?",
-                                               path, dvs::to_string(socket.error())));
+    return fail(Errc::unreachable,
+                fmt::format("no dvsd answers at {} ({}); is it running, and is this "
+                            "its run directory?",
+                            path, dvs::to_string(socket.error())));
   }
   DVS_CHECK(dvs::runtime::send_packet(socket->get(), dvs::as_bytes(command)));
   dvs::Bytes buffer(answer_bytes_max);

@@ -1,7 +1,7 @@
 // The control socket: one packet is one command, a line of text; one packet is its answer, JSON.
 //
-// SOCK_SEQPACKET, mode 0600: for whoever administers the node, and for tests. Driven by events of the
-// daemon's Waiter; never blocks. A client that does not read its answers is closed.
+// SOCK_SEQPACKET, mode 0600: for whoever administers the node, and for tests. Driven by events of
+// the daemon's Waiter; never blocks. A client that does not read its answers is closed.
 #pragma once
 
 #include <functional>
@@ -46,8 +46,8 @@ class ControlServer {
   std::uint64_t next_client_ = 1;
 };
 
-// Sends one command to the control socket at `path` and returns the answer. Blocks. Errors: unreachable
-// (no dvsd there), system.
+// Sends one command to the control socket at `path` and returns the answer. Blocks. Errors:
+// unreachable (no dvsd there), system.
 dvs::Result<std::string> ask_daemon(const std::string& path, std::string_view command);
 
 // The text as a JSON string, in quotes.

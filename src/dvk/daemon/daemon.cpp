@@ -12,7 +12,7 @@
 
 #include "base/assert.hpp"
 #include "dvk/daemon/log.hpp"
-#include "dvk/daemon/service_manager.hpp"
+#include "dvk/daemon/systemd_notice.hpp"
 
 namespace dvk::daemon {
 
@@ -50,7 +50,8 @@ void raise_descriptor_limit() {
 
 }  // namespace
 
-// --- Beginning ---------------------------------------------------------------------------------------
+// --- Beginning
+// ---------------------------------------------------------------------------------------
 
 Result<std::unique_ptr<Daemon>> Daemon::create(Config config) {
   raise_descriptor_limit();
@@ -114,7 +115,8 @@ Result<void> Daemon::open(const ClusterId& cluster) {
 
 Daemon::~Daemon() = default;
 
-// --- The loop ----------------------------------------------------------------------------------------
+// --- The loop
+// ----------------------------------------------------------------------------------------
 
 Result<void> Daemon::run() {
   now_ = Clock::now();
@@ -124,7 +126,7 @@ Result<void> Daemon::run() {
   spdlog::info("event=ready node={} boot={} link_port={} containers={} run_dir={}",
                dvs::raw(config_.node), boot_, link_port(), config_.containers.size(),
                config_.run_dir.string());
-  notify_service_manager("READY=1");
+  notify_systemd("READY=1");
   while (!is_stopping_) {
     DVS_TRY(const bool has_done, turn());
     if (has_done || is_stopping_ || give_way()) continue;
@@ -184,8 +186,8 @@ void Daemon::watch_waiter() {
                            [this](const boost::system::error_code&) { is_waiter_ready_ = true; });
 }
 
-// Lets a peer on the same core run and answer; mostly cheaper than being woken. True: there is something
-// to do.
+// Lets a peer on the same core run and answer; mostly cheaper than being woken. True: there is
+// something to do.
 bool Daemon::give_way() {
   using Verdict = ring::PhaseHabit::Verdict;
   if (!giving_way_.wants()) return false;
@@ -222,11 +224,12 @@ void Daemon::sleep() {
   if (Clock::now() - start < 2 * give_way_time_max) giving_way_.note_short_wait();
 }
 
-// --- Ending ------------------------------------------------------------------------------------------
+// --- Ending
+// ------------------------------------------------------------------------------------------
 
 Result<void> Daemon::stop() {
   spdlog::info("event=stopping endpoints={}", attach_->size());
-  notify_service_manager("STOPPING=1");
+  notify_systemd("STOPPING=1");
   now_ = Clock::now();
   control_.reset();
   attach_->close_all();
@@ -248,17 +251,19 @@ Result<void> Daemon::stop() {
   return {};
 }
 
-// --- The core ----------------------------------------------------------------------------------------
+// --- The core
+// ----------------------------------------------------------------------------------------
 
 template <class Call>
 void Daemon::with_core(Call call) {
   DVS_ASSERT(!is_in_core_);
   is_in_core_ = true;
   call();
-  // A node there is no way to is down as far as the core is concerned. What it then sends to say so may
-  // fail in the same way, once.
+  // A node there is no way to is down as far as the core is concerned. What it then sends to say so
+  // may fail in the same way, once.
   std::set<NodeId> told;
-  for (auto nodes = output_.take_unreachable(); !nodes.empty(); nodes = output_.take_unreachable()) {
+  for (auto nodes = output_.take_unreachable(); !nodes.empty();
+       nodes = output_.take_unreachable()) {
     std::erase_if(nodes, [&](const NodeId node) { return !told.insert(node).second; });
     for (const NodeId node : nodes) core_.on_link_down(node, now_);
   }
@@ -266,9 +271,8 @@ void Daemon::with_core(Call call) {
 }
 
 void Daemon::on_hello(AttachedProcess& process, const wire::Hello& hello) {
-  with_core([&] {
-    core_.on_hello(process.handle(), process.container(), process.uid(), hello, now_);
-  });
+  with_core(
+      [&] { core_.on_hello(process.handle(), process.container(), process.uid(), hello, now_); });
 }
 
 void Daemon::on_message(AttachedProcess& process, const wire::ToDaemon& message, BytesView state) {
@@ -288,7 +292,8 @@ void Daemon::on_node_message(NodeId from, BytesView message) {
   Result<void> result;
   with_core([&] { result = core_.on_node_message(from, message, now_); });
   if (!result) {
-    spdlog::warn("event=bad_node_message node={} error={}", dvs::raw(from), log_text(result.error()));
+    spdlog::warn("event=bad_node_message node={} error={}", dvs::raw(from),
+                 log_text(result.error()));
   }
 }
 
@@ -315,7 +320,8 @@ void Daemon::on_node_lost(NodeId node) {
   with_core([&] { core_.on_node_lost(node, now_); });
 }
 
-// --- Control -----------------------------------------------------------------------------------------
+// --- Control
+// -----------------------------------------------------------------------------------------
 
 std::string Daemon::answer(std::string_view command) {
   if (command == "status") return status();
@@ -333,9 +339,9 @@ std::string Daemon::answer(std::string_view command) {
       return fmt::format(R"({{"ok":true,"was_connected":{}}})", was_connected);
     }
   }
-  return fmt::format(R"({{"ok":false,"error":{}}})",
-                     json_text(fmt::format("unknown command \"{}\"; known: status, cut N, stop",
-                                           command)));
+  return fmt::format(
+      R"({{"ok":false,"error":{}}})",
+      json_text(fmt::format("unknown command \"{}\"; known: status, cut N, stop", command)));
 }
 
 std::string Daemon::status() const {

@@ -1,11 +1,12 @@
 // The daemon: the shell around the pure core of a node. One thread, one loop.
 //
-//   turn: what sockets and timers have to say; packets out of every ring, a bounded number each; some work
-//   of the copies; then everything that was sent goes out at once: one publish and wake per ring, one write
-//   per link. When a turn had nothing to do: a short while of giving way, then sleep.
+//   turn: what sockets and timers have to say; packets out of every ring, a bounded number each;
+//   some work of the copies; then everything that was sent goes out at once: one publish and wake
+//   per ring, one write per link. When a turn had nothing to do: a short while of giving way, then
+//   sleep.
 //
-// Invariant: the core is never called from within the core. What its outputs bring about (connections to
-// be closed, nodes that turn out unreachable) is told when it has returned.
+// Invariant: the core is never called from within the core. What its outputs bring about
+// (connections to be closed, nodes that turn out unreachable) is told when it has returned.
 #pragma once
 
 #include <csignal>
@@ -31,15 +32,15 @@ namespace dvk::daemon {
 
 class Daemon final : AttachUpper, LinksUpper, ViewUpper {
  public:
-  // Takes the directories, binds all sockets. Blocks for disk writes. Errors: as the parts give them; the
-  // detail says which part and what to do.
+  // Takes the directories, binds all sockets. Blocks for disk writes. Errors: as the parts give
+  // them; the detail says which part and what to do.
   static Result<std::unique_ptr<Daemon>> create(Config config);
   ~Daemon();
   Daemon(const Daemon&) = delete;
   Daemon& operator=(const Daemon&) = delete;
 
-  // Runs until SIGTERM, SIGINT or the control command `stop`; then ends in order, within a second. Errors:
-  // system (a failure that makes it impossible to go on).
+  // Runs until SIGTERM, SIGINT or the control command `stop`; then ends in order, within a second.
+  // Errors: system (a failure that makes it impossible to go on).
   Result<void> run();
 
   // Of the listener for links; 0 without links.

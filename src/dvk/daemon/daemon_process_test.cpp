@@ -1,4 +1,5 @@
-// The real dvsd in processes of its own: beginning, ending, directories, and what one node does alone.
+// The real dvsd in processes of its own: beginning, ending, directories, and what one node does
+// alone.
 #include <fcntl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -73,7 +74,8 @@ TEST(Dvsd, ASecondOneOnTheSameDirectoriesNamesTheFirst) {
   auto dvsd = DvsdProcess::start(directory.path());
   ASSERT_TRUE(dvsd);
   const std::string state = directory.path() / "state", run = directory.path() / "run";
-  for (const auto& [state_dir, run_dir] : {std::pair{state, run + "2"}, std::pair{state + "2", run}}) {
+  for (const auto& [state_dir, run_dir] :
+       {std::pair{state, run + "2"}, std::pair{state + "2", run}}) {
     const Outcome second = run_dvsd({"--state-dir", state_dir, "--run-dir", run_dir});
     EXPECT_EQ(second.exit_code, 1);
     EXPECT_NE(second.output.find("pid " + std::to_string((*dvsd)->pid())), std::string::npos)
@@ -86,8 +88,8 @@ TEST(Dvsd, AStateDirectoryOfANewerOneIsLeftAlone) {
   const TemporaryDirectory directory;
   fs::create_directories(directory.path() / "state");
   std::ofstream(directory.path() / "state" / "version") << "1000\n";
-  const Outcome outcome = run_dvsd({"--state-dir", directory.path() / "state", "--run-dir",
-                                    directory.path() / "run"});
+  const Outcome outcome =
+      run_dvsd({"--state-dir", directory.path() / "state", "--run-dir", directory.path() / "run"});
   EXPECT_EQ(outcome.exit_code, 1);
   EXPECT_NE(outcome.output.find("newer dvsd"), std::string::npos) << outcome.output;
 }

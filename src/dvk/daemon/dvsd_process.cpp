@@ -49,7 +49,9 @@ pid_t spawn(const std::vector<std::string>& arguments, const fs::path& output) {
   ::_exit(127);
 }
 
-int exit_code(int status) { return WIFEXITED(status) ? WEXITSTATUS(status) : -1; }
+int exit_code(int status) {
+  return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+}
 
 }  // namespace
 
@@ -136,7 +138,9 @@ bool DvsdProcess::is_running() {
   return false;
 }
 
-std::string DvsdProcess::log() const { return read_all(directory_ / "log"); }
+std::string DvsdProcess::log() const {
+  return read_all(directory_ / "log");
+}
 
 std::uint16_t free_port() {
   const dvs::runtime::Fd fd(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));

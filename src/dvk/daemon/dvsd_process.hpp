@@ -25,7 +25,8 @@ class TemporaryDirectory {
   std::filesystem::path path_;
 };
 
-// Runs dvsd to its end. Returns its exit code and what it wrote to stdout and stderr; -1: it was killed.
+// Runs dvsd to its end. Returns its exit code and what it wrote to stdout and stderr; -1: it was
+// killed.
 struct Outcome {
   int exit_code = -1;
   std::string output;

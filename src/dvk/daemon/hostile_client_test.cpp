@@ -1,5 +1,6 @@
 // Processes that do what they like on the attach socket and in their rings: each may lose its own
-// connection, and nothing else may happen. After every attack an honest process must still be served.
+// connection, and nothing else may happen. After every attack an honest process must still be
+// served.
 #include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
@@ -119,9 +120,14 @@ TEST_F(HostileClient, HandsOverTheWrongDescriptors) {
   for (int variant = 0; variant < 8; ++variant) {
     auto client = connected();
     const int page = client.waiter.page_fd(), grants = client.grants.page_fd();
-    const std::vector<std::vector<int>> choices = {
-        {},           {page},          {page, grants, page},      {grants, page},
-        {null.get(), grants}, {page, null.get()}, {page, unsealed.get()}, {small->get(), grants}};
+    const std::vector<std::vector<int>> choices = {{},
+                                                   {page},
+                                                   {page, grants, page},
+                                                   {grants, page},
+                                                   {null.get(), grants},
+                                                   {page, null.get()},
+                                                   {page, unsealed.get()},
+                                                   {small->get(), grants}};
     ASSERT_TRUE(client.say(wire::Hello{}, choices[static_cast<std::size_t>(variant)]));
     expect_refused(client, Errc::invalid_argument);
   }
@@ -183,8 +189,8 @@ TEST_F(HostileClient, WritesRubbishIntoItsRing) {
 TEST_F(HostileClient, LiesAboutTheLengthOfAPacket) {
   auto client = attached();
   wire::PacketHeader header = message_header(client.address, honest_->address, 1, 1000);
-  ASSERT_TRUE(client.send_bytes(
-      BytesView(reinterpret_cast<const std::byte*>(&header), sizeof header)));
+  ASSERT_TRUE(
+      client.send_bytes(BytesView(reinterpret_cast<const std::byte*>(&header), sizeof header)));
   EXPECT_TRUE(client.is_closed());
 }
 
@@ -216,7 +222,8 @@ TEST_F(HostileClient, SendsCopyOrdersThatMakeNoSense) {
   EXPECT_EQ(order(what), Errc::bad_address);
 }
 
-// Orders without end, and never a result taken: the daemon must stop taking orders, not pile up results.
+// Orders without end, and never a result taken: the daemon must stop taking orders, not pile up
+// results.
 TEST_F(HostileClient, OrdersCopiesAndNeverTakesTheResults) {
   auto client = attached();
   wire::PacketHeader header;
@@ -287,7 +294,8 @@ TEST_F(HostileClient, NeverReadsAndIsThrownOut) {
   EXPECT_TRUE(is_closed);
 }
 
-// A child inherits the connection and keeps filling the ring after its parent has closed the socket.
+// A child inherits the connection and keeps filling the ring after its parent has closed the
+// socket.
 TEST_F(HostileClient, DiesInTheMiddleOfSending) {
   for (int i = 0; i < 20; ++i) {
     in_process([&] {

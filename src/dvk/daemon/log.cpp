@@ -9,8 +9,8 @@
 namespace dvk::daemon {
 
 void set_up_log(const std::string& level) {
-  auto logger = std::make_shared<spdlog::logger>("dvsd",
-                                                 std::make_shared<spdlog::sinks::stderr_sink_st>());
+  auto logger =
+      std::make_shared<spdlog::logger>("dvsd", std::make_shared<spdlog::sinks::stderr_sink_st>());
   logger->set_pattern("%Y-%m-%dT%H:%M:%S.%e%z %l %v");
   logger->set_level(spdlog::level::from_str(level));
   logger->flush_on(spdlog::level::trace);

@@ -1,5 +1,5 @@
-// How the daemon writes its log: one line per event to stderr, `event=what key=value ...`, values with
-// blanks in quotes.
+// How the daemon writes its log: one line per event to stderr, `event=what key=value ...`, values
+// with blanks in quotes.
 #pragma once
 
 #include <string>
@@ -16,6 +16,8 @@ void set_up_log(const std::string& level);
 
 // The text in double quotes, on one line whatever it contains.
 std::string log_text(std::string_view text);
-inline std::string log_text(const dvs::Error& error) { return log_text(std::string_view(dvs::to_string(error))); }
+inline std::string log_text(const dvs::Error& error) {
+  return log_text(std::string_view(dvs::to_string(error)));
+}
 
 }  // namespace dvk::daemon

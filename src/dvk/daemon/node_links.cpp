@@ -261,9 +261,9 @@ void LinkSetLinks::on_event(NodeId node, Lane lane, const LinkEvent& event) {
   }
 }
 
-// The lanes have sessions of their own, but the peer has one life. The message lane alone says when a new
-// one begins: nothing that matters comes on the bulk lane before. What the old life may still have under
-// way on the other lane is cut off, so that nothing it said is heard after its death.
+// The lanes have sessions of their own, but the peer has one life. The message lane alone says when
+// a new one begins: nothing that matters comes on the bulk lane before. What the old life may still
+// have under way on the other lane is cut off, so that nothing it said is heard after its death.
 void LinkSetLinks::on_session(NodeId node, Lane lane, const LinkEvent& event) {
   spdlog::info("event=link_session node={} lane={} cause={} lost_frames={}", raw(node),
                link::name_of(lane), name_of(event.cause), event.lost_frames);

@@ -1,5 +1,6 @@
-// The links as the core wants them: control messages that are never dropped while the link is not given
-// up, packets that are dropped when there is no room, and news of sessions in the order the core needs.
+// The links as the core wants them: control messages that are never dropped while the link is not
+// given up, packets that are dropped when there is no room, and news of sessions in the order the
+// core needs.
 #pragma once
 
 #include <cstdint>
@@ -32,15 +33,15 @@ class LinksUpper {
 
 class NodeLinks {
  public:
-  // What may wait for room beyond what the link retains, per node and lane; beyond it the link counts as
-  // broken.
+  // What may wait for room beyond what the link retains, per node and lane; beyond it the link
+  // counts as broken.
   static constexpr std::size_t waiting_bytes_max = 64 * 1024 * 1024;
 
   // Loads the certificates, binds the listener. `io` and `upper` must outlive the links.
   // Errors: certificate_rejected, wrong_cluster, invalid_argument, system.
-  static Result<std::unique_ptr<NodeLinks>> create(boost::asio::io_context& io, const Config& config,
-                                                   const ClusterId& cluster, std::uint64_t boot,
-                                                   LinksUpper& upper);
+  static Result<std::unique_ptr<NodeLinks>> create(boost::asio::io_context& io,
+                                                   const Config& config, const ClusterId& cluster,
+                                                   std::uint64_t boot, LinksUpper& upper);
   virtual ~NodeLinks() = default;
 
   virtual void start() = 0;
@@ -60,7 +61,8 @@ class NodeLinks {
   // Hands up what could not be told at once. Not from within LinksUpper.
   virtual void settle() = 0;
 
-  // Connections between processes. The socket is given to `then` when it is there, if ever; not after stop.
+  // Connections between processes. The socket is given to `then` when it is there, if ever; not
+  // after stop.
   using ThenSocket = std::function<void(dvs::runtime::Fd)>;
   virtual void dial_express(NodeId node, const link::ExpressToken& token, ThenSocket then) = 0;
   virtual void expect_express(const link::ExpressToken& token, ThenSocket then) = 0;

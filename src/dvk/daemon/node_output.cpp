@@ -17,7 +17,8 @@ using dvs::BytesView;
 using dvs::fail;
 using wire::NodeMessageForm;
 
-// --- Towards processes -------------------------------------------------------------------------------
+// --- Towards processes
+// -------------------------------------------------------------------------------
 
 void NodeOutput::to_process(Handle handle, const wire::ToProcess& message, BytesView state) {
   if (AttachedProcess* process = attach_->find(handle)) attach_->send(*process, message, state);
@@ -56,8 +57,8 @@ struct NodeOutput::RingEnds {
     DVS_TRY(dvs::runtime::Fd back, ring::create_ring());
     DVS_TRY(ring::Bell first, ring::create_bell());
     DVS_TRY(ring::Bell second, ring::create_bell());
-    return RingEnds{share(std::move(there)),        share(std::move(back)),
-                    share(std::move(first.waker)),  share(std::move(second.waker)),
+    return RingEnds{share(std::move(there)),         share(std::move(back)),
+                    share(std::move(first.waker)),   share(std::move(second.waker)),
                     share(std::move(first.sleeper)), share(std::move(second.sleeper))};
   }
 };
@@ -67,7 +68,8 @@ void NodeOutput::open_ring(Handle first, Handle second, bool is_trusted) {
   AttachedProcess* two = attach_->find(second);
   if (one == nullptr || two == nullptr || one->is_doomed || two->is_doomed) return;
   const auto ends = RingEnds::create();
-  const auto tell = [&](AttachedProcess& to, const AttachedProcess& peer, std::vector<SharedFd> fds) {
+  const auto tell = [&](AttachedProcess& to, const AttachedProcess& peer,
+                        std::vector<SharedFd> fds) {
     wire::Route route{.peer = peer.address(), .kind = wire::RouteKind::ring};
     route.node = self_;
     if (!ends) {
@@ -95,7 +97,8 @@ void NodeOutput::open_ring(Handle first, Handle second, bool is_trusted) {
         ends->second_sleeps});
 }
 
-// --- Towards nodes -----------------------------------------------------------------------------------
+// --- Towards nodes
+// -----------------------------------------------------------------------------------
 
 void NodeOutput::send_control(NodeId node, link::Lane lane, const wire::NodeMessage& message) {
   if (links_ == nullptr || !links_->send_control(node, lane, wire::encode_node_message(message))) {
@@ -129,7 +132,8 @@ bool NodeOutput::has_bulk_room(NodeId node) {
   return links_ != nullptr && links_->has_room(node, link::Lane::bulk);
 }
 
-// --- Express -----------------------------------------------------------------------------------------
+// --- Express
+// -----------------------------------------------------------------------------------------
 
 namespace {
 
@@ -143,8 +147,8 @@ link::ExpressToken to_token(const Bytes& bytes) {
 
 Bytes NodeOutput::fresh_token() {
   Bytes token(std::tuple_size_v<link::ExpressToken>);
-  if (links_ == nullptr || getrandom(token.data(), token.size(), 0) !=
-                               static_cast<ssize_t>(token.size())) {
+  if (links_ == nullptr ||
+      getrandom(token.data(), token.size(), 0) != static_cast<ssize_t>(token.size())) {
     token.clear();
   }
   return token;
@@ -167,7 +171,8 @@ void NodeOutput::expect_express(const Bytes& token, Handle handle, const wire::R
   links_->expect_express(to_token(token), hand_to(handle, route));
 }
 
-// --- Memory ------------------------------------------------------------------------------------------
+// --- Memory
+// ------------------------------------------------------------------------------------------
 
 namespace {
 
@@ -181,8 +186,8 @@ Result<Place> find_place(AttachServer& attach, Handle owner, const Address& orde
                          grant::Access access) {
   AttachedProcess* process = attach.find(owner);
   if (process == nullptr) return fail(Errc::peer_died, "the endpoint has ended");
-  DVS_TRY(const std::uint64_t address,
-          check_access(process->grants(), process->address(), orderer, side, position, bytes, access));
+  DVS_TRY(const std::uint64_t address, check_access(process->grants(), process->address(), orderer,
+                                                    side, position, bytes, access));
   DVS_TRY(const ProcessMemory* memory, process->memory());
   return Place{memory, address};
 }
@@ -192,35 +197,37 @@ Result<Place> find_place(AttachServer& attach, Handle owner, const Address& orde
 Result<void> NodeOutput::read_memory(Handle owner, const Address& orderer,
                                      const wire::CopySide& side, std::uint64_t position,
                                      std::span<std::byte> into) {
-  DVS_TRY(const Place place, find_place(*attach_, owner, orderer, side, position, into.size(),
-                                        grant::Access::read));
+  DVS_TRY(const Place place,
+          find_place(*attach_, owner, orderer, side, position, into.size(), grant::Access::read));
   return place.memory->read(place.address, into);
 }
 
 Result<void> NodeOutput::write_memory(Handle owner, const Address& orderer,
                                       const wire::CopySide& side, std::uint64_t position,
                                       BytesView from) {
-  DVS_TRY(const Place place, find_place(*attach_, owner, orderer, side, position, from.size(),
-                                        grant::Access::write));
+  DVS_TRY(const Place place,
+          find_place(*attach_, owner, orderer, side, position, from.size(), grant::Access::write));
   return place.memory->write(place.address, from);
 }
 
-Result<void> NodeOutput::copy_data_to_node(NodeId node, const wire::CopyDataHead& head, Handle owner,
-                                           const Address& orderer, const wire::CopySide& side,
-                                           std::uint64_t position, std::size_t bytes) {
+Result<void> NodeOutput::copy_data_to_node(NodeId node, const wire::CopyDataHead& head,
+                                           Handle owner, const Address& orderer,
+                                           const wire::CopySide& side, std::uint64_t position,
+                                           std::size_t bytes) {
   if (links_ == nullptr) return fail(Errc::unreachable, "this node has no links");
   Bytes message = links_->take_buffer(1 + sizeof head + bytes);
   message[0] = static_cast<std::byte>(NodeMessageForm::copy_data);
   std::memcpy(message.data() + 1, &head, sizeof head);
-  DVS_CHECK(read_memory(owner, orderer, side, position,
-                        std::span(message).subspan(1 + sizeof head)));
+  DVS_CHECK(
+      read_memory(owner, orderer, side, position, std::span(message).subspan(1 + sizeof head)));
   if (!links_->send(node, link::Lane::bulk, std::move(message))) {
     return fail(Errc::unreachable, "the link is down");
   }
   return {};
 }
 
-// --- Identity ----------------------------------------------------------------------------------------
+// --- Identity
+// ----------------------------------------------------------------------------------------
 
 // Going on without fresh numbers would break the law that none is given twice: better to stop.
 std::uint64_t NodeOutput::fresh_serial() {

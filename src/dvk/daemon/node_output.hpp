@@ -1,7 +1,7 @@
 // What the core can do to the world, done by the daemon.
 //
-// Nothing here calls back into the core: what must (an end noticed while sending) is noted and told by the
-// daemon when the core has returned.
+// Nothing here calls back into the core: what must (an end noticed while sending) is noted and told
+// by the daemon when the core has returned.
 #pragma once
 
 #include <functional>
@@ -23,8 +23,8 @@ class NodeOutput final : public node::Output {
     links_ = links;
   }
 
-  // Nodes to which something was to be sent though there is no way, since the last call: for the core they
-  // are down.
+  // Nodes to which something was to be sent though there is no way, since the last call: for the
+  // core they are down.
   std::set<NodeId> take_unreachable() { return std::exchange(unreachable_, {}); }
   std::uint64_t dropped_packets() const { return dropped_packets_; }
 

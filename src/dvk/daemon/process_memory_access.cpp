@@ -22,10 +22,10 @@ using dvs::runtime::Fd;
 
 namespace {
 
-// Opens the address space and makes sure that it is the one of a process that is `uid`'s through and
-// through. The files in /proc/PID (not the directory) belong to the user only while the process is
-// dumpable, which it ceases to be when it gains privileges; the descriptor stays with the address space
-// that was there at the open, so looking afterwards is in time.
+// Opens the address space and makes sure that it is the one of a process that is `uid`'s through
+// and through. The files in /proc/PID (not the directory) belong to the user only while the process
+// is dumpable, which it ceases to be when it gains privileges; the descriptor stays with the
+// address space that was there at the open, so looking afterwards is in time.
 Result<Fd> open_address_space(int pidfd, pid_t pid, uid_t uid) {
   const std::string path = fmt::format("/proc/{}/mem", pid);
   Fd memory(::open(path.c_str(), O_RDWR | O_CLOEXEC));
@@ -88,7 +88,8 @@ Result<void> ProcessMemory::write(std::uint64_t address, dvs::BytesView from) co
 
 Result<std::uint64_t> check_access(const grant::GrantView& grants, const dvs::Address& owner,
                                    const dvs::Address& orderer, const wire::CopySide& side,
-                                   std::uint64_t position, std::size_t bytes, grant::Access access) {
+                                   std::uint64_t position, std::size_t bytes,
+                                   grant::Access access) {
   if (side.endpoint != owner) return fail(Errc::grant_denied, "another endpoint's memory");
   const std::uint64_t offset = side.offset + position;
   if (offset < side.offset) return fail(Errc::bad_address, "offset wraps around");

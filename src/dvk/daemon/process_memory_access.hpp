@@ -1,11 +1,11 @@
 // The memory of one attached process, and who may reach it.
 //
-// The daemon may be more powerful than the process, and a process can replace itself by a program of
-// another user (exec of a set-user-id program) while its connection and its grants stay. So access is
-// bound to the address space that attached: for a process of the daemon's own user by pid, confirmed by
-// pidfd, which gains it nothing it could not do itself; for any other through a descriptor of
-// /proc/PID/mem, which the kernel ties to the address space it was opened on, checked to be that of a
-// process of the user who attached.
+// The daemon may be more powerful than the process, and a process can replace itself by a program
+// of another user (exec of a set-user-id program) while its connection and its grants stay. So
+// access is bound to the address space that attached: for a process of the daemon's own user by
+// pid, confirmed by pidfd, which gains it nothing it could not do itself; for any other through a
+// descriptor of /proc/PID/mem, which the kernel ties to the address space it was opened on, checked
+// to be that of a process of the user who attached.
 #pragma once
 
 #include <sys/types.h>
@@ -25,8 +25,8 @@ namespace dvk::daemon {
 
 class ProcessMemory {
  public:
-  // `pidfd` must outlive this; `uid` is who attached. Errors: peer_died, not_permitted (its memory cannot
-  // be reached safely: not dumpable, or of another user meanwhile), system.
+  // `pidfd` must outlive this; `uid` is who attached. Errors: peer_died, not_permitted (its memory
+  // cannot be reached safely: not dumpable, or of another user meanwhile), system.
   static dvs::Result<ProcessMemory> open(int pidfd, uid_t uid);
 
   // Errors: bad_address, peer_died, not_permitted (the daemon lacks the right to trace), system.
@@ -43,8 +43,9 @@ class ProcessMemory {
   dvs::runtime::Fd memory_;  // none: by pid
 };
 
-// What `orderer` may reach of `owner`: checks the grant, or, for grant 0, that it is its own memory; gives
-// the address of side.offset + position. Errors: grant_denied, grant_revoked, bad_address.
+// What `orderer` may reach of `owner`: checks the grant, or, for grant 0, that it is its own
+// memory; gives the address of side.offset + position. Errors: grant_denied, grant_revoked,
+// bad_address.
 dvs::Result<std::uint64_t> check_access(const grant::GrantView& grants, const dvs::Address& owner,
                                         const dvs::Address& orderer, const wire::CopySide& side,
                                         std::uint64_t position, std::size_t bytes,

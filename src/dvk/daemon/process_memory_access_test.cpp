@@ -1,5 +1,5 @@
-// Reaching into another process's memory: what is allowed, what is not, and that a process which became
-// another program is not reached by what it granted before.
+// Reaching into another process's memory: what is allowed, what is not, and that a process which
+// became another program is not reached by what it granted before.
 #include "dvk/daemon/process_memory_access.hpp"
 
 #include <signal.h>

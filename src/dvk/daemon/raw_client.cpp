@@ -58,7 +58,8 @@ Result<void> RawClient::take_welcome() {
     return fail(refused->error, refused->detail);
   }
   const auto* welcome = std::get_if<wire::Welcome>(&first.message);
-  if (welcome == nullptr || first.fds.size() < 5) return fail(Errc::protocol_violation, "no welcome");
+  if (welcome == nullptr || first.fds.size() < 5)
+    return fail(Errc::protocol_violation, "no welcome");
   DVS_TRY(auto out, ring::Memory::map(first.fds[0].get()));
   DVS_TRY(auto in, ring::Memory::map(first.fds[1].get()));
   DVS_TRY(auto to_daemon, ring::Waker::attach(first.fds[2].get(), std::move(first.fds[3])));

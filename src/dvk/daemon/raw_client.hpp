@@ -1,5 +1,5 @@
-// For tests: a process's side of the attach protocol, by hand, without the library. It does exactly what it
-// is told, right or wrong.
+// For tests: a process's side of the attach protocol, by hand, without the library. It does exactly
+// what it is told, right or wrong.
 #pragma once
 
 #include <chrono>

@@ -1,5 +1,5 @@
-// Two real daemons on the loopback interface, with certificates: what one node's endpoint sends arrives at
-// the other's, across broken links and restarts.
+// Two real daemons on the loopback interface, with certificates: what one node's endpoint sends
+// arrives at the other's, across broken links and restarts.
 #include <csignal>
 #include <fstream>
 
@@ -21,7 +21,8 @@ class TwoNodes : public testing::Test {
     const std::string pki = directory_.path() / "pki";
     ASSERT_EQ(run_dvsd({"pki", "init", "--dir", pki, "--cluster", "test"}).exit_code, 0);
     for (int node = 1; node <= 2; ++node) {
-      const Outcome issued = run_dvsd({"pki", "issue", "--dir", pki, "--node", std::to_string(node)});
+      const Outcome issued =
+          run_dvsd({"pki", "issue", "--dir", pki, "--node", std::to_string(node)});
       ASSERT_EQ(issued.exit_code, 0) << issued.output;
       ports_[node - 1] = free_port();
     }
@@ -36,12 +37,12 @@ class TwoNodes : public testing::Test {
   void start(int node) {
     const std::string number = std::to_string(node), other = std::to_string(3 - node);
     const auto config = directory_.path() / (number + ".toml");
-    std::ofstream(config) << "node = " << number << "\nlisten = \"127.0.0.1:" << ports_[node - 1]
-                          << "\"\n[certificate]\ndirectory = \""
-                          << (directory_.path() / "pki" / ("node-" + number)).string()
-                          << "\"\n[timings]\nheartbeat_ms = 50\nsuspect_ms = 300\ngive_up_ms = 2000\n"
-                          << "[[peers]]\nid = " << other << "\naddress = \"127.0.0.1:"
-                          << ports_[2 - node] << "\"\n";
+    std::ofstream(config)
+        << "node = " << number << "\nlisten = \"127.0.0.1:" << ports_[node - 1]
+        << "\"\n[certificate]\ndirectory = \""
+        << (directory_.path() / "pki" / ("node-" + number)).string()
+        << "\"\n[timings]\nheartbeat_ms = 50\nsuspect_ms = 300\ngive_up_ms = 2000\n"
+        << "[[peers]]\nid = " << other << "\naddress = \"127.0.0.1:" << ports_[2 - node] << "\"\n";
     auto started = DvsdProcess::start(directory_.path() / number, {"--config", config.string()});
     ASSERT_TRUE(started) << started.error().detail;
     nodes_[node - 1] = std::move(*started);
@@ -55,7 +56,7 @@ class TwoNodes : public testing::Test {
     return std::move(*client);
   }
 
-  // Sends until it arrives, as a library would: packets may be dropped on the way.
+  // What is sent by the one arrives at the other, as it was and from whom it was.
   void exchange(RawClient& from, RawClient& to, std::uint64_t sequence, std::size_t bytes) {
     Bytes payload(bytes, static_cast<std::byte>(sequence));
     const auto header = message_header(from.address, to.address, sequence, bytes);

@@ -21,9 +21,10 @@ constexpr std::uint64_t serial_end = std::uint64_t{1} << dvs::serial_bits;
 
 std::unexpected<dvs::Error> damaged(const std::filesystem::path& file) {
   return fail(Errc::protocol_violation,
-              file.string() + " is missing or damaged: it must hold one number. Without it numbers "
-                              "could be given twice. Restore it from a backup, or begin with an empty "
-                              "state directory and a node number that was never used");
+              file.string() +
+                  " is missing or damaged: it must hold one number. Without it numbers "
+                  "could be given twice. Restore it from a backup, or begin with an empty "
+                  "state directory and a node number that was never used");
 }
 
 }  // namespace
@@ -50,7 +51,8 @@ Result<SerialStore> SerialStore::open(const std::filesystem::path& directory, bo
 
 Result<void> SerialStore::reserve() {
   const std::uint64_t end = next_ + range;
-  if (end > serial_end) return fail(Errc::queue_full, "all serial numbers of this node are used up");
+  if (end > serial_end)
+    return fail(Errc::queue_full, "all serial numbers of this node are used up");
   DVS_CHECK(replace_file(file_, fmt::format("{}\n", end)));
   reserved_ = end;
   return {};

@@ -55,8 +55,8 @@ TEST(SerialStore, AfterBeingDroppedNothingIsRepeated) {
   }
 }
 
-// A process that gives numbers as fast as it can is killed in the middle, again and again, also around
-// the end of its range.
+// A process that gives numbers as fast as it can is killed in the middle, again and again, also
+// around the end of its range.
 TEST(SerialStore, AfterAKillNothingIsRepeated) {
   const TemporaryDirectory directory;
   std::uint64_t highest = 0;

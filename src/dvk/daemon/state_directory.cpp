@@ -73,12 +73,13 @@ Result<DirectoryLock> DirectoryLock::acquire(const fs::path& directory) {
   if (::flock(fd.get(), LOCK_EX | LOCK_NB) != 0) {
     if (errno != EWOULDBLOCK) return fail_os("flock " + path.string());
     const auto holder = read_small_file(path);
-    return fail(Errc::not_permitted,
-                fmt::format("{} is in use by the dvsd with pid {}; stop that one first, or give this "
-                            "one a directory of its own",
-                            directory.string(),
-                            holder && !holder->empty() ? holder->substr(0, holder->find('\n'))
-                                                       : std::string("unknown")));
+    return fail(
+        Errc::not_permitted,
+        fmt::format("{} is in use by the dvsd with pid {}; stop that one first, or give this "
+                    "one a directory of its own",
+                    directory.string(),
+                    holder && !holder->empty() ? holder->substr(0, holder->find('\n'))
+                                               : std::string("unknown")));
   }
   if (::ftruncate(fd.get(), 0) != 0) return fail_os("ftruncate " + path.string());
   DVS_CHECK(write_all(fd, fmt::format("{}\n", ::getpid()), path.string()));
@@ -94,8 +95,9 @@ Result<bool> check_state_version(const fs::path& directory) {
   const auto [end, error] = std::from_chars(text->data(), text->data() + text->size(), version);
   if (error != std::errc{} || std::string_view(end, text->data() + text->size()) != "\n") {
     return fail(Errc::protocol_violation,
-                path.string() + ": holds no version number; this is no state directory of dvsd, or it "
-                                "is damaged");
+                path.string() +
+                    ": holds no version number; this is no state directory of dvsd, or it "
+                    "is damaged");
   }
   if (version > state_version) {
     return fail(Errc::version_mismatch,

@@ -14,8 +14,8 @@ namespace dvk::daemon {
 // Held as long as the object lives; the kernel gives it up when the process dies.
 class DirectoryLock {
  public:
-  // Creates the directory (mode 0755) if needed. Errors: not_permitted (another process holds it, named
-  // by pid), system.
+  // Creates the directory (mode 0755) if needed. Errors: not_permitted (another process holds it,
+  // named by pid), system.
   static dvs::Result<DirectoryLock> acquire(const std::filesystem::path& directory);
 
  private:
@@ -34,7 +34,8 @@ dvs::Result<bool> check_state_version(const std::filesystem::path& directory);
 // Errors: system.
 dvs::Result<void> write_state_version(const std::filesystem::path& directory);
 
-// Replaces a small file as a whole or not at all, also across a power failure. Blocks for disk writes.
+// Replaces a small file as a whole or not at all, also across a power failure. Blocks for disk
+// writes.
 dvs::Result<void> replace_file(const std::filesystem::path& path, std::string_view text);
 // Errors: system (os_errno ENOENT: there is none).
 dvs::Result<std::string> read_small_file(const std::filesystem::path& path);

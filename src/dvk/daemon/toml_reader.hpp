@@ -1,5 +1,5 @@
-// Reading one table of a TOML file strictly: every key is asked for by name and type, and what nobody
-// asked for is an error. The first error is kept; all of them name file and line.
+// Reading one table of a TOML file strictly: every key is asked for by name and type, and what
+// nobody asked for is an error. The first error is kept; all of them name file and line.
 #pragma once
 
 #include <cstdint>

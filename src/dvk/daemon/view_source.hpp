@@ -1,5 +1,5 @@
-// Where the daemon learns who is a member of the cluster. Behind an interface, because the list from the
-// configuration will give way to one that the nodes agree on while they run.
+// Where the daemon learns who is a member of the cluster. Behind an interface, because the list
+// from the configuration will give way to one that the nodes agree on while they run.
 #pragma once
 
 #include <algorithm>

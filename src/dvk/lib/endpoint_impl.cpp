@@ -15,6 +15,8 @@ using wire::RouteKind;
 constexpr char default_socket[] = "/run/dvs/dvk.sock";
 // Turns of the pump that may pass without a look at the descriptors while the rings never fall silent.
 constexpr unsigned turns_between_looks = 256;
+// With express connections, which only a look shows.
+constexpr unsigned turns_between_express_looks = 4;
 // Records taken from one ring before the others get their turn.
 constexpr unsigned records_per_turn = 256;
 constexpr core::Limits limits;
@@ -130,7 +132,7 @@ Result<void> EndpointImpl::check_usable() const {
 
 Result<void> EndpointImpl::pump() {
   now_ = std::chrono::steady_clock::now();
-  if (++turns_since_look_ >= turns_between_looks) {
+  if (++turns_since_look_ >= (express_.empty() ? turns_between_looks : turns_between_express_looks)) {
     turns_since_look_ = 0;
     DVS_TRY(const bool has_events, attachment_.waiter.look());
     if (has_events) DVS_CHECK(take_events());

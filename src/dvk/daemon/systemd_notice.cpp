@@ -1,5 +1,5 @@
-// See service_manager.hpp.
-#include "dvk/daemon/service_manager.hpp"
+// See systemd_notice.hpp.
+#include "dvk/daemon/systemd_notice.hpp"
 
 #include <sys/socket.h>
 #include <sys/un.h>
@@ -13,7 +13,7 @@
 
 namespace dvk::daemon {
 
-void notify_service_manager(std::string_view state) {
+void notify_systemd(std::string_view state) {
   const char* path = std::getenv("NOTIFY_SOCKET");
   sockaddr_un address{};
   if (path == nullptr || *path == 0) return;
