@@ -69,6 +69,10 @@ void Application::begin_new_life(const Address&) {
   calls_.clear();
   watched_.clear();
   replies_.clear();
+  for (auto& [group, member] : groups_) {
+    member->stop();
+    former_groups_.push_back(std::move(member));
+  }
   groups_.clear();
   favourites_.clear();
 }
@@ -103,7 +107,7 @@ std::optional<Application::Pending> Application::pending() const {
   if (!lookups_.empty()) return Pending{"a lookup has not ended"};
   if (library().has_copies()) return Pending{"a copy has not ended"};
   for (const auto& [group, member] : groups_) {
-    if (member.has_unsent()) return Pending{"messages of a group wait for room"};
+    if (member->has_unsent()) return Pending{"messages of a group wait for room"};
   }
   for (const Address& peer : watched_) {
     if (!context_.lives.is_alive(peer)) {
@@ -153,7 +157,7 @@ void Application::receive() {
   take_replies();
   unsigned taken = 0;
   while (taken < habits_.batch && take_one()) ++taken;
-  for (auto& [group, member] : groups_) member.settle();
+  for (auto& [group, member] : groups_) member->settle();
   refresh_memory();
   library().settle();
   plan_timers();
@@ -240,7 +244,7 @@ void Application::take_end(const Incoming& item) {
   if (mailbox_life_ != address_) return;
   watched_.erase(item.from);
   if (item.lost != 0) {
-    for (auto& [group, member] : groups_) member.on_peer_broken(item.from);
+    for (auto& [group, member] : groups_) member->on_peer_broken(item.from);
   }
 }
 
@@ -355,17 +359,16 @@ void Application::on_copy_end(std::uint64_t copy, Errc error) {
 
 GroupMember* Application::member(std::uint64_t group) {
   const auto found = groups_.find(group);
-  return found == groups_.end() ? nullptr : &found->second;
+  return found == groups_.end() ? nullptr : found->second.get();
 }
 
 void Application::join(std::uint64_t group) {
-  groups_.try_emplace(group, context_, group, address_,
-                      [this](const Address& to, dvs::Bytes payload) -> dvs::Result<void> {
-                        if (!is_running() || !library().is_active()) {
-                          return dvs::fail(Errc::queue_full);
-                        }
-                        return core().send(to, std::move(payload), library().now());
-                      });
+  if (groups_.contains(group)) return;
+  const auto send = [this](const Address& to, dvs::Bytes payload) -> dvs::Result<void> {
+    if (!is_running() || !library().is_active()) return dvs::fail(Errc::queue_full);
+    return core().send(to, std::move(payload), library().now());
+  };
+  groups_[group] = std::make_unique<GroupMember>(context_, group, address_, send);
 }
 
 }  // namespace sim

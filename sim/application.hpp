@@ -145,7 +145,8 @@ class Application {
   std::set<Address> watched_;
   std::optional<Memory> memory_;
   std::map<std::uint64_t, std::vector<std::size_t>> refreshing_;  // barrier -> slots
-  std::map<std::uint64_t, GroupMember> groups_;
+  std::map<std::uint64_t, std::unique_ptr<GroupMember>> groups_;
+  std::vector<std::unique_ptr<GroupMember>> former_groups_;  // of a life before; silent
   std::optional<NodeId> move_target_;
 
   Alarm operate_alarm_, receive_alarm_, timer_alarm_;

@@ -50,7 +50,7 @@ void Application::operate() {
     watch();
   }
   for (auto& [group, member] : groups_) {
-    if (random().one_in(3)) member.multicast();
+    if (random().one_in(3)) member->multicast();
   }
   library().settle();
   plan_timers();

@@ -86,6 +86,11 @@ void GroupMember::settle() {
   }
 }
 
+void GroupMember::stop() {
+  alarm_.clear();
+  unsent_.clear();
+}
+
 bool GroupMember::has_unsent() const {
   for (const auto& [member, messages] : unsent_) {
     if (!messages.empty()) return true;

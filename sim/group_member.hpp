@@ -41,6 +41,8 @@ class GroupMember final : dvk::core::GroupOutput {
   // The end of a turn: takes deliveries and sends what is to be sent, as far as there is room.
   void settle();
   bool has_unsent() const;
+  // The endpoint is no longer a member, as it has begun another life.
+  void stop();
 
  private:
   void send(const Address& member, dvs::Bytes message) override;

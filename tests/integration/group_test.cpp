@@ -1,5 +1,6 @@
 // A totally ordered group over three nodes: all members deliver the same, in the same order, and go
 // on when one of them dies in the middle of it.
+#include <algorithm>
 #include <gtest/gtest.h>
 
 #include <dvk/group.hpp>
