@@ -87,7 +87,10 @@ void CallChecker::check_reason(const Address& from, const Address& peer, Errc re
   };
   switch (reason) {
     case Errc::peer_died:
-      if (lives_.find(peer) == nullptr) return refuse("peer_died, of one that never lived");
+      // An invented address dies with the node that it names.
+      if (lives_.find(peer) == nullptr && !is_disrupted_) {
+        return refuse("peer_died, of one that never lived");
+      }
       return lives_.declare_dead(peer, from);
     case Errc::unreachable:
       // An invented address may name a node that does not exist.

@@ -142,7 +142,31 @@ Lane* Daemon::lane_to(NodeId node, std::uint8_t lane) {
   return found == links_.end() ? nullptr : found->second.lanes[lane].get();
 }
 
+// What daemons tell each other about endpoints, for whoever reads a trace.
+void Daemon::remark(NodeId peer, dvs::BytesView payload) {
+  if (payload.empty() || payload[0] != static_cast<std::byte>(NodeMessageForm::control)) return;
+  const auto message = dvk::wire::decode_variant<dvk::wire::NodeMessage>(payload.subspan(1));
+  if (!message) return;
+  TraceEvent event{.when = context_.now(),
+                   .what = Happening::node_message,
+                   .node = dvs::raw(machine_.id),
+                   .a = dvs::raw(peer),
+                   .b = message->index()};
+  std::visit(
+      [&](const auto& body) {
+        if constexpr (requires { body.from; body.to; }) event.from = body.from, event.to = body.to;
+        if constexpr (requires { body.who; }) event.from = body.who;
+        if constexpr (requires { body.address; }) event.from = body.address;
+        if constexpr (requires { body.entry; }) event.from = body.entry.address;
+        if constexpr (requires { body.status; }) event.c = static_cast<std::uint64_t>(body.status);
+        if constexpr (requires { body.error; }) event.c = static_cast<std::uint64_t>(body.error);
+      },
+      *message);
+  context_.trace.remark(event);
+}
+
 void Daemon::on_lane_message(NodeId peer, std::uint8_t, dvs::BytesView payload) {
+  if (context_.trace.takes_remarks()) remark(peer, payload);
   if (const auto result = core_.on_node_message(peer, payload, now()); !result) {
     context_.judge.fail("protocol", fmt::format("node {} to node {}: {}", dvs::raw(peer),
                                                 dvs::raw(machine_.id), to_string(result.error())));

@@ -101,6 +101,7 @@ class Daemon final : public dvk::node::Output, public LaneOwner {
     return is_dead_ ? end_of_time : machine_.ready_at(context_.now());
   }
 
+  void remark(NodeId peer, dvs::BytesView payload);
   void on_socket(Attached& attached, ToDaemonItem&& item);
   void on_ring(Attached& attached, RingRecord&& record);
   void push_results(Attached& attached);

@@ -273,6 +273,12 @@ void Library::on_gone(const Address& peer, Errc reason) {
   use_ring(peer, nullptr);
   context_.calls.check_reason(core_->self(), peer, reason);
   context_.messages.broken(core_->self(), peer);
+  std::vector<std::uint64_t> failed;
+  for (const auto& [number, copy] : copies_) {
+    const bool concerns_it = copy.order.source == peer || copy.order.target == peer;
+    if (concerns_it && !copy.is_sent) failed.push_back(number);
+  }
+  for (const std::uint64_t number : failed) end_copy(number, reason);
   core_->peer_gone(peer, reason, now());
 }
 
@@ -281,6 +287,7 @@ void Library::on_promoted(const Address& address) {
   for (auto& [peer, ring] : rings_) ring->close(*this);
   rings_.clear();
   blocked_.clear();
+  copies_.clear();  // they were those of the life before
   is_backup_ = false;
   core_->begin_new_life(address, now());
   upper_.on_promoted(old);

@@ -72,7 +72,8 @@ bool NameChecker::may_answer(const Lookup& lookup, const Record& record) const {
     // A process that died before it heard of its success may have held the name meanwhile.
     const bool is_it = claim.address == lookup.found || claim.granted == end_of_time;
     const Life* life = lives_.find(claim.address);
-    const Instant ended = life != nullptr && life->ended ? *life->ended : claim.withdrawn;
+    const Instant ended =
+        life != nullptr ? life->ended.value_or(end_of_time) : claim.withdrawn;
     const bool was_there = ended == end_of_time || ended + grace_ >= lookup.began;
     return is_it && claim.requested <= lookup.ended && was_there;
   });

@@ -54,6 +54,7 @@ void make_lossy(LaneCharacter& lane, Random& random) {
   lane.is_ordered = false;
   lane.lost_permille = static_cast<unsigned>(random.between(0, 100));
   lane.doubled_permille = static_cast<unsigned>(random.between(0, 100));
+  lane.delayed_permille = static_cast<unsigned>(random.between(0, 100));
 }
 
 void add_lossy(Scenario& scenario, Random& random) {

@@ -13,10 +13,10 @@ namespace sim {
 
 // How one lane's connections carry frames.
 struct LaneCharacter {
-  bool is_ordered = true;  // as TCP; otherwise frames overtake each other
+  bool is_ordered = true;  // as TCP; otherwise what the next three say
   DelayRange delay{};
-  unsigned lost_permille = 0;     // only where not ordered
-  unsigned doubled_permille = 0;  // only where not ordered
+  unsigned lost_permille = 0, doubled_permille = 0;
+  unsigned delayed_permille = 0;  // frames that others overtake
   unsigned in_flight_max = 64;    // frames that fit into the connection
 };
 

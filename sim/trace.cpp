@@ -43,6 +43,7 @@ const char* name_of(Happening what) {
     case Happening::group_view: return "group_view";
     case Happening::group_delivery: return "group_delivery";
     case Happening::quiesce: return "quiesce";
+    case Happening::node_message: return "node_message";
   }
   return "unknown";
 }
@@ -78,6 +79,10 @@ void Trace::record(const TraceEvent& event) {
   add(event.b);
   add(event.c);
   ++count_;
+  remark(event);
+}
+
+void Trace::remark(const TraceEvent& event) {
   if (file_ != nullptr) fmt::print(file_, "{}\n", to_string(event));
   if (is_kept_) kept_.push_back(event);
 }

@@ -53,6 +53,8 @@ enum class Happening : std::uint8_t {
   group_view,         // a: group, b: view, c: position
   group_delivery,     // a: group, b: position, c: number
   quiesce,            // a: phase
+  // Only in text, as a remark.
+  node_message,       // node: where it arrives; a: from node, b: index of the message, c: status
 };
 
 struct TraceEvent {
@@ -73,6 +75,9 @@ class Trace {
   void keep() { is_kept_ = true; }
 
   void record(const TraceEvent& event);
+  // Written and kept, but not part of the hash: what costs too much to be made in every run.
+  void remark(const TraceEvent& event);
+  bool takes_remarks() const { return file_ != nullptr || is_kept_; }
   std::uint64_t hash() const { return hash_; }
   std::uint64_t count() const { return count_; }
 

@@ -109,7 +109,7 @@ void Wire::cut(Duration how_long) { cut_until_ = std::max(cut_until_, context_.n
 
 void Wire::heal() {
   cut_until_ = {};
-  character_.lost_permille = character_.doubled_permille = 0;
+  character_.lost_permille = character_.doubled_permille = character_.delayed_permille = 0;
   dial_alarm_.set_by(context_.now() + milliseconds(1));
 }
 
@@ -146,10 +146,13 @@ void Wire::post(End& to, Travelling frame) {
   if (frame.connection < to.attached || frame.connection < connection_) return;
   Instant arrival = context_.now() +
                     context_.random.between(character_.delay.least, character_.delay.most);
-  if (character_.is_ordered) {
-    // What is on the way while the cable is cut arrives later: TCP repeats it.
-    if (is_cut()) arrival = std::max(arrival, cut_until_ + character_.delay.least);
-    to.last_arrival = arrival = std::max(arrival, to.last_arrival);
+  // What is on the way while the cable is cut arrives later: TCP repeats it.
+  if (is_cut()) arrival = std::max(arrival, cut_until_ + character_.delay.least);
+  arrival = std::max(arrival, to.last_arrival);
+  if (context_.random.permille(character_.delayed_permille)) {
+    arrival += context_.random.about(4 * character_.delay.most);
+  } else {
+    to.last_arrival = arrival;
   }
   ++to.in_flight;
   to.inbox.emplace(arrival, std::move(frame));

@@ -26,6 +26,15 @@ class Deaths : public testing::Test {
   std::optional<Cluster> cluster;
 };
 
+// An endpoint is only served while it is used. Two that one thread uses have to find each other first, so that
+// what one begins is on its way when the other one waits for it.
+void introduce(Endpoint& first, Endpoint& second) {
+  must(first.send(second.address(), dvk::as_bytes("hello"), patience), "send");
+  must(second.receive_from(first.address(), patience), "receive");
+  must(second.send(first.address(), dvk::as_bytes("hello"), patience), "send");
+  must(first.receive_from(second.address(), patience), "receive");
+}
+
 // Takes what a killed flooder had sent; every message whole and in order. Returns how many came.
 std::uint64_t take_flood(Endpoint& receiver, std::size_t bytes, const std::function<void()>& kill,
                          std::uint64_t messages_before_kill) {
@@ -123,6 +132,8 @@ TEST_F(Deaths, EndpointsOfAKilledDaemonAreDetachedAndOthersLearnIt) {
   Endpoint near = cluster->open(1);
   Endpoint neighbour = cluster->open(1);
   Endpoint far = cluster->open(2);
+  introduce(near, neighbour);
+  introduce(near, far);
   const auto remote_call = must(near.start_call(far.address(), dvk::as_bytes("remote")));
   const auto local_call = must(near.start_call(neighbour.address(), dvk::as_bytes("local")));
   must(far.receive_request(patience));
@@ -158,6 +169,7 @@ TEST_F(Deaths, ALostNodeIsUnreachableAndComesBack) {
   cluster.emplace(ClusterOptions{.give_up = 1500ms});
   Endpoint near = cluster->open(1);
   Endpoint far = cluster->open(2);
+  introduce(near, far);
   const auto call = must(near.start_call(far.address(), dvk::as_bytes("question")));
   must(far.receive_request(patience));
   must(near.watch(far.address()));

@@ -13,7 +13,7 @@
 //   allocate BYTES SEED                           memory filled with pattern SEED; frees what was
 //   before check SEED FROM BYTES                         "ok" if the memory there has the pattern
 //   grant FROM BYTES ACCESS ADDRESS               the grant's number
-//   grant_nothing BYTES ACCESS ADDRESS            the same, of memory that nobody may touch
+//   grant_nothing BYTES ACCESS ADDRESS            the same, of addresses where no memory is
 //   revoke GRANT
 //   copy_from ADDRESS GRANT OFFSET FROM BYTES     into the memory at FROM
 //   copy_to ADDRESS GRANT OFFSET FROM BYTES
@@ -128,6 +128,7 @@ class Obedient {
     } else {
       const std::uint64_t bytes = number(words);
       void* nothing = mmap(nullptr, bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+      munmap(nothing, bytes);
       memory = {static_cast<std::byte*>(nothing), bytes};
     }
     const auto access = static_cast<dvk::Access>(number(words));
