@@ -108,6 +108,10 @@ class Conversation {
   void on_acknowledgement(const Acknowledgement& acknowledgement, TimePoint now);
   // The application took a packet of this cost, received in `epoch`.
   void release(std::uint32_t epoch, std::uint64_t cost, TimePoint now);
+  // An acknowledgement that is owed is not to wait for a packet to ride on.
+  void acknowledge_now(TimePoint now) {
+    if (acknowledge_at_ != dvs::never) acknowledge_by(now);
+  }
   std::uint32_t peer_epoch() const { return peer_epoch_; }
   std::uint64_t cost_of(std::size_t payload_bytes) const {
     return payload_bytes + limits_.packet_cost;

@@ -161,6 +161,9 @@ std::optional<Incoming> EndpointCore::take(const Filter& filter, TimePoint now) 
       from->is_notify_queued = false;
     } else if (item.kind != Incoming::Kind::peer_end) {
       from->release(item.epoch, from->cost_of(item.payload.size()), now);
+      // The program may not come back for long once it has taken everything. A request needs no such care:
+      // its reply carries the acknowledgement.
+      if (item.kind == Incoming::Kind::message && mailbox_.empty()) from->acknowledge_now(now);
       flush(*from, now);
     }
   }
