@@ -161,7 +161,8 @@ class DVS_EXPORT Endpoint {
   // unreachable (the peer may or may not have acted); deadline and cancelled (likewise);
   // unknown_endpoint, not_permitted, queue_full (it has not).
   Result<Bytes> call(const Address& to, BytesView payload, Deadline deadline = {});
-  // The same in two steps. Unlike `call`, a deadline of finish_call leaves the call under way.
+  // The same in two steps. start_call blocks only the first time, until the peer is found. Unlike `call`, a
+  // deadline of finish_call leaves the call under way.
   Result<CallId> start_call(const Address& to, BytesView payload);
   Result<Bytes> finish_call(CallId call, Deadline deadline = {});
   void cancel_call(CallId call);

@@ -110,8 +110,7 @@ Result<void> EndpointImpl::become_open(const wire::Welcome& welcome, std::vector
   DVS_CHECK(wait_until([&] { return move_result_.has_value(); }, deadline));
   const wire::MoveResult result = *std::exchange(move_result_, std::nullopt);
   if (result.error != Errc{}) return dvs::fail(result.error, result.detail);
-  core_->thaw(now_);
-  send_off();
+  thaw();
   *state = std::move(moved.application);
   return {};
 }
@@ -222,7 +221,11 @@ void EndpointImpl::on_control(lib::ControlMessage control) {
 }
 
 void EndpointImpl::on_route(const wire::Route& route, std::vector<lib::Fd>& fds) {
-  if (core_->is_frozen()) return;  // it will be asked for again
+  if (core_->is_frozen()) {
+    // What is known is asked for again by thaw. Who found this endpoint meanwhile need not be known yet.
+    if (route.kind == RouteKind::ring) found_while_frozen_.insert(route.peer);
+    return;
+  }
   switch (route.kind) {
     case RouteKind::ring: {
       drop_ring(route.peer);
@@ -504,7 +507,7 @@ Result<void> EndpointImpl::reply(const Address& to, std::uint64_t call, BytesVie
 }
 
 Result<Bytes> EndpointImpl::call(const Address& to, BytesView payload, Deadline deadline) {
-  DVS_CHECK(check_usable());
+  DVS_CHECK(ensure_route(to, deadline));
   if (!core_->can_send(to, payload.size())) {
     auto room = wait_until([&] { return core_->can_send(to, payload.size()); }, deadline);
     if (!room && room.error() == Errc::would_block) return dvs::fail(Errc::queue_full);
@@ -521,7 +524,7 @@ Result<Bytes> EndpointImpl::call(const Address& to, BytesView payload, Deadline 
 }
 
 Result<std::uint64_t> EndpointImpl::start_call(const Address& to, BytesView payload) {
-  DVS_CHECK(check_usable());
+  DVS_CHECK(ensure_route(to, daemon_patience));
   now_ = std::chrono::steady_clock::now();
   DVS_TRY(const std::uint64_t call, core_->start_call(to, dvs::to_bytes(payload), now_));
   send_off();
@@ -595,9 +598,16 @@ Result<void> EndpointImpl::move_to(NodeId target, BytesView state, Deadline dead
     end({Errc::moved, 0, "to node " + std::to_string(dvs::raw(target))});
     return {};
   }
-  core_->thaw(now_);
-  send_off();
+  thaw();
   return dvs::fail(result.error, result.detail);
+}
+
+void EndpointImpl::thaw() {
+  core_->thaw(now_);
+  for (const Address& peer : std::exchange(found_while_frozen_, {})) {
+    (void)core_->find_route(peer);  // fails for who has ended meanwhile
+  }
+  send_off();
 }
 
 // --- Event loops ---------------------------------------------------------------------------------

@@ -96,6 +96,8 @@ class EndpointImpl final : core::Carrier {
   void take_from(lib::RingPath& path);
   bool take_record(ring::RingConsumer& ring, std::optional<Address> peer);
   void send_off();
+  // Goes on after a move, or after one that failed.
+  void thaw();
   void end(dvs::Error reason);
   void break_path(const Address& peer);
 
@@ -159,6 +161,7 @@ class EndpointImpl final : core::Carrier {
   std::uint64_t barrier_ = 0;
   std::optional<std::pair<Address, Errc>> last_gone_;
   std::set<Address> routed_;  // peers to which a way was found in this life
+  std::set<Address> found_while_frozen_;  // neighbours that were given a ring to us, not taken then
 
   struct Copy {
     wire::CopyOrder order{};

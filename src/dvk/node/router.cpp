@@ -315,7 +315,8 @@ void Router::on_open(NodeId from, const wire::Open& message) {
   remote_[message.from].insert(message.to);
   const bool is_new_place = pair.node != from || pair.state != PairState::open;
   pair = Pair{.node = from, .state = PairState::open, .is_known = pair.is_known};
-  moved_out_.forget(message.from);
+  // Once it lived here, and those who still ask here shall be told where it is now.
+  if (moved_out_.recall(message.from) != nullptr) moved_out_.remember(message.from, from);
   const bool had_ring = local->ring_peers.erase(message.from) != 0;
   if (local->state == LocalState::active) {
     answer.status = OpenStatus::open;

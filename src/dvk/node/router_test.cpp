@@ -366,6 +366,21 @@ TEST_F(RouterTest, AStrangerFollowsTheChainFromTheBirthplace) {
   EXPECT_TRUE(both_ways(a, moved));
 }
 
+// It lived here, is elsewhere, and talks to somebody here: that is no reason to forget where it went.
+TEST_F(RouterTest, ANodeThatItLeftKnowsWhereItIsThoughItTalksToIt) {
+  const Process here = open(3), b = open(1);
+  Process moved = move(move(b, 3), 2);
+  query(moved, here.address);
+  settle();
+  expect_relay(moved, here.address, 3);
+  node(3).lanes.clear();
+  EXPECT_TRUE(inject(1, 3, wire::Open{.from = open(1).address, .to = b.address}).has_value());
+  const auto answers = node(3).under_way<wire::Opened>(id(1));
+  ASSERT_EQ(answers.size(), 1U);
+  EXPECT_EQ(answers[0].status, wire::OpenStatus::moved);
+  EXPECT_EQ(answers[0].node, id(2));
+}
+
 TEST_F(RouterTest, WhoMovedAndDiedIsDead) {
   const Process a = open(1), b = open(2);
   const Process moved = move(b, 3);
