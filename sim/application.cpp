@@ -211,8 +211,9 @@ void Application::check_permitted(const Address& from) {
 
 void Application::take_stamped(Incoming& item, const EndpointCore::Filter& filter) {
   if (const auto group = group_of(item.payload)) {
-    if (GroupMember* of_group = member(*group)) of_group->on_message(item.from, item.payload);
-    return;
+    if (mailbox_life_ != address_) return;
+    join(*group);  // others may know of the group before it does
+    return groups_[*group]->on_message(item.from, item.payload);
   }
   const auto stamp = read_payload(item.payload);
   if (!stamp) {

@@ -68,7 +68,8 @@ void Lives::acts(const Address& address, const Process* holder) {
   if (life.active != holder) {
     judge_.fail("ownership", "a process that is not the owner acts for an endpoint", {address});
   }
-  if (life.declared_dead) {
+  // A backup's life ends with the decision to promote it, of which it is the last to hear.
+  if (life.declared_dead && !life.is_backup) {
     judge_.fail("false_death",
                 "an endpoint acts that was declared dead to " + to_string(life.declared_to),
                 {address, life.declared_to});

@@ -51,6 +51,7 @@ TEST_P(Backups, TakeOverWhenThePrimaryIsKilled) {
   EXPECT_EQ(*second, backup.address());
   EXPECT_EQ(second->id, first.id) << "the same service";
   EXPECT_NE(second->incarnation, first.incarnation) << "in another life";
+  introduce(caller, backup);
   const auto again = must(caller.start_call(*second, dvk::as_bytes("again")));
   const auto request = must(backup.receive_request(patience));
   must(backup.reply(request, dvk::as_bytes("here")));
@@ -100,18 +101,23 @@ TEST_P(Backups, OneTakesOverAfterTheOther) {
   EXPECT_EQ(last.error(), Errc::unknown_endpoint);
 }
 
-TEST_P(Backups, NeedAPrimaryAndCannotMove) {
-  const auto orphan = Endpoint::open({.socket = cluster->socket(GetParam()),
-                                      .name = "nobody-holds-this",
-                                      .is_backup = true,
-                                      .deadline = 2s});
-  EXPECT_FALSE(orphan);
+TEST_P(Backups, ThatFindNoPrimaryAreItAtOnce) {
+  Endpoint backup = must(
+      Endpoint::open({.socket = cluster->socket(GetParam()), .name = "vacant", .is_backup = true}));
+  EXPECT_EQ(must(backup.receive(patience), "receive").kind, Incoming::Kind::promoted);
+  Endpoint caller = cluster->open(1);
+  EXPECT_EQ(must(caller.lookup("vacant")), backup.address());
+}
+
+TEST_P(Backups, NeedANameAndCannotMove) {
+  EXPECT_EQ(Endpoint::open({.socket = cluster->socket(GetParam()), .is_backup = true}).error(),
+            Errc::invalid_argument);
   Endpoint primary = cluster->open(1, "service");
   Endpoint backup = must(Endpoint::open(
       {.socket = cluster->socket(GetParam()), .name = "service", .is_backup = true}));
-  const int other = 3 - GetParam();
-  EXPECT_EQ(backup.move_to(dvk::NodeId{static_cast<std::uint16_t>(other)}, {}, 5s).error(),
-            Errc::invalid_argument);
+  const dvk::NodeId other{static_cast<std::uint16_t>(3 - GetParam())};
+  EXPECT_EQ(backup.move_to(other, {}, 5s).error(), Errc::invalid_argument);
+  introduce(primary, backup);
 }
 
 }  // namespace

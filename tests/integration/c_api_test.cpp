@@ -71,10 +71,14 @@ TEST_F(CApi, Messages) {
   EXPECT_EQ(dvk_receive(far, nullptr, buffer, sizeof buffer, 20, &incoming), -DVK_E_DEADLINE);
   EXPECT_EQ(dvk_receive(far, nullptr, buffer, 10, limit, &incoming), -DVK_E_INVALID_ARGUMENT);
   ASSERT_EQ(dvk_notify(near, &far_address, 5), 0);
-  ASSERT_EQ(dvk_flush(near, &far_address, limit), 0) << dvk_last_error();
   incoming = receive(far);
   EXPECT_EQ(incoming.kind, DVK_NOTIFY);
   EXPECT_EQ(incoming.bits, 5U);
+  LoadThreads threads;
+  threads.start("flush",
+                [this] { EXPECT_EQ(dvk_flush(near, &far_address, limit), 0) << dvk_last_error(); });
+  EXPECT_EQ(dvk_receive(far, nullptr, buffer, sizeof buffer, 100, &incoming), -DVK_E_DEADLINE);
+  threads.join();
 }
 
 TEST_F(CApi, CallsAndTheEndOfAPeer) {

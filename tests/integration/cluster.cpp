@@ -40,6 +40,13 @@ std::optional<std::string> reason_to_skip() {
   return std::nullopt;
 }
 
+void introduce(dvk::Endpoint& first, dvk::Endpoint& second) {
+  must(first.send(second.address(), dvk::as_bytes("hello"), patience), "introduce: send");
+  must(second.receive_from(first.address(), patience), "introduce: receive");
+  must(second.send(first.address(), dvk::as_bytes("hello"), patience), "introduce: send back");
+  must(first.receive_from(second.address(), patience), "introduce: receive back");
+}
+
 Cluster::Cluster(ClusterOptions options) : options_(std::move(options)), network_(options_.nodes) {
   pki({"init", "--dir", authority(), "--cluster", "test"});
   for (int node = 1; node <= options_.nodes; ++node) {

@@ -33,6 +33,10 @@ T must(dvs::Result<T> result, const char* what = "") {
   if constexpr (!std::is_void_v<T>) return *std::move(result);
 }
 
+// Lets two endpoints find each other. One is only served while it is used; where one thread uses
+// both, what the first begins would else not be on its way when the second one waits for it.
+void introduce(dvk::Endpoint& first, dvk::Endpoint& second);
+
 // Why this machine or user cannot run clusters; nothing if it can.
 std::optional<std::string> reason_to_skip();
 

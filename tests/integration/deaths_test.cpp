@@ -26,15 +26,6 @@ class Deaths : public testing::Test {
   std::optional<Cluster> cluster;
 };
 
-// An endpoint is only served while it is used. Two that one thread uses have to find each other first, so that
-// what one begins is on its way when the other one waits for it.
-void introduce(Endpoint& first, Endpoint& second) {
-  must(first.send(second.address(), dvk::as_bytes("hello"), patience), "send");
-  must(second.receive_from(first.address(), patience), "receive");
-  must(second.send(first.address(), dvk::as_bytes("hello"), patience), "send");
-  must(first.receive_from(second.address(), patience), "receive");
-}
-
 // Takes what a killed flooder had sent; every message whole and in order. Returns how many came.
 std::uint64_t take_flood(Endpoint& receiver, std::size_t bytes, const std::function<void()>& kill,
                          std::uint64_t messages_before_kill) {
@@ -144,6 +135,8 @@ TEST_F(Deaths, EndpointsOfAKilledDaemonAreDetachedAndOthersLearnIt) {
   EXPECT_EQ(near.finish_call(local_call, patience).error(), Errc::unreachable);
   EXPECT_EQ(near.send(far.address(), {}, patience).error(), Errc::detached);
   EXPECT_EQ(near.receive(patience).error(), Errc::detached);
+  // What a neighbour had sent was in the ring between the two, not with the daemon.
+  EXPECT_EQ(must(neighbour.receive(patience), "receive").text(), "local");
   EXPECT_EQ(neighbour.receive(patience).error(), Errc::detached);
   const auto reopened = Endpoint::open({.socket = cluster->socket(1)});
   ASSERT_FALSE(reopened);

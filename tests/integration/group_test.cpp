@@ -1,7 +1,7 @@
 // A totally ordered group over three nodes: all members deliver the same, in the same order, and go
 // on when one of them dies in the middle of it.
-#include <algorithm>
 #include <gtest/gtest.h>
+#include <algorithm>
 
 #include <dvk/group.hpp>
 #include <mutex>

@@ -27,12 +27,7 @@ class Messages : public testing::TestWithParam<int> {
     if (const auto reason = reason_to_skip()) GTEST_SKIP() << *reason;
     near.emplace(cluster->open(1));
     far.emplace(cluster->open(GetParam()));
-    // An endpoint is only served while it is used, and both are used by one thread: let them find each
-    // other first, so that what one begins is on its way when the other one waits for it.
-    must(near->send(far->address(), dvk::as_bytes("hello"), patience), "send");
-    must(far->receive(patience), "receive");
-    must(far->send(near->address(), dvk::as_bytes("hello"), patience), "send");
-    must(near->receive(patience), "receive");
+    introduce(*near, *far);
   }
 
   static inline std::unique_ptr<Cluster> cluster;

@@ -23,19 +23,29 @@ class MoveFailures : public testing::Test {
     cluster.emplace();
     endpoint.emplace(cluster->open(1, "mover"));
     caller.emplace(cluster->open(2));
+    introduce(*caller, *endpoint);
     must(caller->send(endpoint->address(), dvk::as_bytes("before"), patience));
     call = must(caller->start_call(endpoint->address(), dvk::as_bytes("question")));
   }
   // Everything that was under way before the failed move is there after it, and new things work.
   void expect_untouched() {
+    std::atomic<bool> is_done = false;
+    LoadThreads threads;
+    threads.start("caller", [&] {
+      EXPECT_EQ(dvk::as_text(must(caller->finish_call(call, patience), "finish_call")), "answer");
+      must(caller->send(endpoint->address(), dvk::as_bytes("after"), patience), "send");
+      must(caller->flush(endpoint->address(), patience), "flush");
+      EXPECT_EQ(must(caller->lookup("mover"), "lookup"), endpoint->address());
+      is_done = true;
+    });
     EXPECT_EQ(must(endpoint->receive(patience), "receive").text(), "before");
     const auto request = must(endpoint->receive_request(patience), "receive_request");
     EXPECT_EQ(request.text(), "question");
     must(endpoint->reply(request, dvk::as_bytes("answer")), "reply");
-    EXPECT_EQ(dvk::as_text(must(caller->finish_call(call, patience), "finish_call")), "answer");
-    must(caller->send(endpoint->address(), dvk::as_bytes("after"), patience), "send");
     EXPECT_EQ(must(endpoint->receive(patience), "receive").text(), "after");
-    EXPECT_EQ(must(caller->lookup("mover"), "lookup"), endpoint->address());
+    while (!is_done && !threads.has_failed()) {
+      EXPECT_EQ(endpoint->receive(20ms).error(), Errc::deadline);
+    }
   }
   std::optional<Cluster> cluster;
   std::optional<Endpoint> endpoint;
@@ -66,9 +76,10 @@ TEST_F(MoveFailures, TheTargetIsNoNodeOrThisOne) {
 
 TEST_F(MoveFailures, TheTargetsDaemonIsKilled) {
   // The caller has to outlive it: on the node of the endpoint.
-  caller.emplace(cluster->open(1));
   EXPECT_EQ(must(endpoint->receive(patience)).text(), "before");
   must(endpoint->receive_request(patience));
+  caller.emplace(cluster->open(1));
+  introduce(*caller, *endpoint);
   must(caller->send(endpoint->address(), dvk::as_bytes("before"), patience));
   call = must(caller->start_call(endpoint->address(), dvk::as_bytes("question")));
   LoadThreads threads;
@@ -118,8 +129,16 @@ TEST_F(MoveFailures, TheAdopterIsKilledAtAnyMoment) {
     }
     EXPECT_TRUE(moved.error() == Errc::deadline || moved.error() == Errc::peer_died)
         << to_string(moved.error());
-    must(mover.reply(must(mover.receive_request(patience), "receive_request"), {}), "reply");
-    must(caller->finish_call(asked, patience), "finish_call");
+    LoadThreads callers;
+    std::atomic<bool> is_answered = false;
+    callers.start("caller", [&] {
+      must(caller->finish_call(asked, patience), "finish_call");
+      is_answered = true;
+    });
+    while (!is_answered && !callers.has_failed()) {
+      const auto request = mover.receive_request(50ms);
+      if (request) must(mover.reply(*request, {}), "reply");
+    }
   }
   expect_untouched();
 }

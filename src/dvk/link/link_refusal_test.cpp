@@ -174,8 +174,9 @@ class BadBytesTest : public ::testing::Test {
 
   template <class T>
   static void append(Bytes& bytes, const T& value) {
-    const auto* begin = reinterpret_cast<const std::byte*>(&value);
-    bytes.insert(bytes.end(), begin, begin + sizeof value);
+    const std::size_t offset = bytes.size();
+    bytes.resize(offset + sizeof value);
+    std::memcpy(bytes.data() + offset, &value, sizeof value);
   }
   static Bytes preface(ConnectionKind kind = ConnectionKind::link) {
     Bytes bytes;

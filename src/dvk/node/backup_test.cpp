@@ -226,6 +226,30 @@ TEST_F(BackupTest, ThePromotedOneIsReachedUnderItsNewAddress) {
   EXPECT_EQ(node(3).introductions.size(), 1U);
 }
 
+// It does not know yet, and whatever it asks is answered: it would wait for ever.
+TEST_F(BackupTest, WhatItAsksWhileItIsPromotedIsAnswered) {
+  const Process primary = open(1, "name");
+  const Process backup = open_backup(2, "name");
+  close(primary);
+  deliver(1, 2);  // the promotion; its registration stays under way
+  tell(backup, wire::NameQuery{.request = 5, .name = "other"});
+  tell(backup, wire::MoveOut{.target = id(3), .state_bytes = 1}, Bytes(1));
+  EXPECT_EQ(next<wire::MoveResult>(backup)->error, Errc::not_ready);
+  PacketHeader header;
+  header.kind = wire::PacketKind::copy_request;
+  header.token = 7;
+  const Bytes order = wire::encode_fields(wire::CopyOrder{});
+  header.payload_bytes = static_cast<std::uint32_t>(order.size());
+  core(2).on_process_packet(backup.handle, header, order, now);
+  const auto result = next_packet(backup);
+  ASSERT_TRUE(result.has_value());
+  EXPECT_EQ(result->header.kind, wire::PacketKind::copy_result);
+  EXPECT_EQ(result->header.token, 7U);
+  settle();
+  EXPECT_EQ(promoted(backup).id, primary.address.id);
+  EXPECT_EQ(next<wire::NameResult>(backup)->error, Errc::unknown_endpoint);
+}
+
 // Its new address may be known to others before it has heard that the directory agreed.
 TEST_F(BackupTest, WhoAsksWhileItIsPromotedIsAnsweredAfterwards) {
   const Process primary = open(1, "name");

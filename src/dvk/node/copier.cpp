@@ -192,12 +192,20 @@ void Copier::finish_order(std::uint64_t copy, Errc error) {
       if (node != self_) output_.to_node(node, wire::CopyEnd{copy, self_, error});
     }
   }
+  answer(order.orderer, order.token, error);
+}
+
+void Copier::refuse(Handle orderer, std::uint64_t token, Errc error) {
+  answer(orderer, token, error);
+}
+
+void Copier::answer(Handle orderer, std::uint64_t token, Errc error) {
   PacketHeader header;
   header.kind = wire::PacketKind::copy_result;
-  header.token = order.token;
+  header.token = token;
   const Bytes payload = wire::encode_fields(wire::CopyOutcome{error});
   header.payload_bytes = static_cast<std::uint32_t>(payload.size());
-  output_.to_ring(order.orderer, header, payload);
+  output_.to_ring(orderer, header, payload);
 }
 
 void Copier::on_end(NodeId from, const wire::CopyEnd& end) {

@@ -21,6 +21,8 @@ class Copier {
   // not_ready (no open conversation with a side: ask for its route first), grant_denied, grant_revoked,
   // bad_address, peer_died, queue_full; unreachable: a link was lost, or a side moved away meanwhile.
   void on_order(const LocalEndpoint& orderer, std::uint64_t token, const wire::CopyOrder& order);
+  // The order of an endpoint that may not order now.
+  void refuse(Handle orderer, std::uint64_t token, Errc error);
   void on_local_end(Handle handle);
 
   void on_start(NodeId from, const wire::CopyStart& start);
@@ -60,6 +62,7 @@ class Copier {
   bool move_piece(const Key& key, Source& source);
   Result<void> copy_here(Source& source, std::size_t bytes);
   void finish(const Key& key, Errc error);
+  void answer(Handle orderer, std::uint64_t token, Errc error);
   void finish_order(std::uint64_t copy, Errc error);
 
   NodeId self_;

@@ -11,10 +11,13 @@ Mover::Mover(NodeId self, Output& output, LocalTable& locals, Directory& directo
 
 void Mover::on_move_out(LocalEndpoint& local, NodeId target, BytesView state, const View& view,
                         TimePoint now) {
-  if (local.state != LocalState::active) return;
+  if (local.state != LocalState::active && local.state != LocalState::registering) return;
   const auto refuse = [&](Errc error, std::string detail) {
     output_.to_process(local.handle, wire::MoveResult{error, std::move(detail)});
   };
+  if (local.state == LocalState::registering) {
+    return refuse(Errc::not_ready, "the endpoint is being promoted");
+  }
   if (local.is_backup) return refuse(Errc::invalid_argument, "a backup cannot be moved");
   if (target == self_) return refuse(Errc::invalid_argument, "the endpoint is on that node already");
   if (!view.contains(target)) {

@@ -179,7 +179,8 @@ void NodeCore::on_process_message(Handle handle, const wire::ToDaemon& message, 
       core.router_.on_route_query(endpoint, query.peer, now);
     }
     void operator()(const wire::NameQuery& query) {
-      if (endpoint.state != LocalState::active) return;
+      // One that is being promoted does not know it yet, and waits for its answer all the same.
+      if (endpoint.state != LocalState::active && endpoint.state != LocalState::registering) return;
       const std::uint64_t ticket =
           core.ask({Ask::Kind::name, endpoint.handle, query.request, {}, {}});
       core.directory_.lookup(ticket, endpoint.address.container, query.name, now);
@@ -210,8 +211,13 @@ void NodeCore::on_process_packet(Handle handle, const PacketHeader& header, Byte
                                  TimePoint now) {
   now_ = now;
   const LocalEndpoint* endpoint = locals_.find(handle);
-  if (endpoint == nullptr || endpoint->state != LocalState::active) return;
-  if (header.kind == wire::PacketKind::copy_request) {
+  if (endpoint == nullptr) return;
+  const bool is_order = header.kind == wire::PacketKind::copy_request;
+  if (is_order && endpoint->state == LocalState::registering) {
+    return copier_.refuse(handle, header.token, Errc::not_ready);  // it is being promoted
+  }
+  if (endpoint->state != LocalState::active) return;
+  if (is_order) {
     const auto order = wire::decode_fields<wire::CopyOrder>(payload);
     if (order) copier_.on_order(*endpoint, header.token, *order);
     return;

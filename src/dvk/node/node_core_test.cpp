@@ -18,9 +18,11 @@ class NodeCoreTest : public ClusterTest {
     const auto result = core(1).on_node_message(id(2), message, now);
     return result ? Errc{} : result.error().code;
   }
-  static Bytes with_form(wire::NodeMessageForm form, Bytes body) {
-    body.insert(body.begin(), static_cast<std::byte>(form));
-    return body;
+  static Bytes with_form(wire::NodeMessageForm form, const Bytes& body) {
+    Bytes message(1 + body.size());
+    message[0] = static_cast<std::byte>(form);
+    std::ranges::copy(body, message.begin() + 1);
+    return message;
   }
 };
 
