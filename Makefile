@@ -37,8 +37,11 @@ soak: ## long campaigns: simulator, mutants, link cuts, moves; SEED= MINUTES= (s
 fuzz: ## every decoder and the ring reader, MINUTES=5 each; TARGETS= for some (scripts/fuzz)
 	@scripts/fuzz --seconds $$((60 * $(or $(MINUTES),5))) $(if $(SEED),--seed $(SEED)) $(TARGETS)
 
-asan: ## unit tests under AddressSanitizer and UndefinedBehaviorSanitizer
-	@scripts/check --stage asan
+asan: ## all tests under AddressSanitizer and UndefinedBehaviorSanitizer
+	@scripts/bootstrap
+	cmake --preset asan
+	cmake --build --preset asan --parallel $(JOBS)
+	ctest --test-dir build/asan --parallel $(JOBS) --output-on-failure -LE '^(lint|mutation)$$'
 
 tsan: ## tests of what threads and processes share, under ThreadSanitizer
 	@scripts/check --stage tsan

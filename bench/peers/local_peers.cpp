@@ -1,3 +1,4 @@
+// What local messages and copies are compared with: pipes, Unix sockets, process_vm_readv.
 #include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>

@@ -1,3 +1,4 @@
+// What messages and copies between nodes are compared with: TCP, bare and under TLS.
 #include <arpa/inet.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>

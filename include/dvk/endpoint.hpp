@@ -166,8 +166,9 @@ class DVS_EXPORT Endpoint {
   Result<CallId> start_call(const Address& to, BytesView payload);
   Result<Bytes> finish_call(CallId call, Deadline deadline = {});
   void cancel_call(CallId call);
-  // Sets bits for the peer, without waiting. Bits that are set again before the peer takes them are one.
-  // Errors: peer_died, invalid_argument.
+  // Sets bits for the peer. Bits that are set again before the peer takes them are one. Blocks only the first
+  // time, until the peer is found. Errors: peer_died, invalid_argument; unknown_endpoint, not_permitted,
+  // unreachable (when finding it).
   Result<void> notify(const Address& to, std::uint64_t bits);
   // Asks for a peer_end when the peer ends or becomes unreachable.
   Result<void> watch(const Address& peer);

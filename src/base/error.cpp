@@ -1,3 +1,4 @@
+// Names, classes and texts of the errors.
 #include <dvs/error.hpp>
 #include <dvs/ids.hpp>
 

@@ -131,7 +131,7 @@ TEST_P(Async, AKilledDaemonEndsEverything) {
   LoadThreads threads;
   threads.start("killer", [&] {
     std::this_thread::sleep_for(50ms);
-    cluster->daemon(1).signal(SIGKILL);
+    cluster->kill_daemon(1);
   });
   io.run_for(patience);
   EXPECT_EQ(ended_by, Errc::detached);

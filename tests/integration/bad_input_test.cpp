@@ -11,6 +11,7 @@
 #include <thread>
 
 #include "dvk/link/pki.hpp"
+#include "dvk/link/socket.hpp"
 #include "dvk/wire/attach_message.hpp"
 #include "dvk/wire/frame.hpp"
 #include "integration/cluster.hpp"
@@ -59,7 +60,9 @@ class BadInput : public testing::Test {
   }
   // Sends it and waits until the other side has closed.
   static void send_and_await_close(int connection, dvs::BytesView bytes) {
-    if (!bytes.empty()) EXPECT_GE(send(connection, bytes.data(), bytes.size(), MSG_NOSIGNAL), 0);
+    if (!bytes.empty()) {
+      EXPECT_GE(send(connection, bytes.data(), bytes.size(), MSG_NOSIGNAL), 0);
+    }
     timeval limit{.tv_sec = 30, .tv_usec = 0};
     setsockopt(connection, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
     char buffer[4096];
@@ -173,9 +176,12 @@ class BadFrames : public BadInput {
     if (!IsSkipped()) start({.is_plaintext = true});
   }
   static dvs::Bytes frame(const dvk::wire::FrameHeader& header, dvs::BytesView payload) {
-    dvs::Bytes bytes(sizeof header + payload.size());
-    std::memcpy(bytes.data(), &header, sizeof header);
-    std::ranges::copy(payload, bytes.begin() + sizeof header);
+    // Behind the words with which every connection begins.
+    const dvk::link::Preface preface{.kind = dvk::link::ConnectionKind::link};
+    dvs::Bytes bytes = dvs::to_bytes(std::as_bytes(std::span(&preface, 1)));
+    const auto head = std::as_bytes(std::span(&header, 1));
+    bytes.insert(bytes.end(), head.begin(), head.end());
+    bytes.insert(bytes.end(), payload.begin(), payload.end());
     return bytes;
   }
   static dvk::wire::FrameHeader hello_header() {
@@ -264,7 +270,8 @@ TEST_F(BadInput, AttachedProcessesThatNeverServeHarmNobody) {
 
 TEST_F(BadInput, TheNodeItselfIsRefusedItsNonsense) {
   start();
-  for (const std::string& arguments : {"--node 0", "--listen nowhere", "--peer 2", "--nonsense"}) {
+  const std::vector<std::string> wrong = {"--node 0", "--listen nowhere", "--peer 2", "--nonsense"};
+  for (const std::string& arguments : wrong) {
     std::vector<std::string> command = {cluster->daemon_program()};
     const auto space = arguments.find(' ');
     command.push_back(arguments.substr(0, space));

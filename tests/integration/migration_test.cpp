@@ -110,7 +110,7 @@ TEST(Migration, UnderLoadOfCallersOnAllNodes) {
   if (const auto reason = reason_to_skip()) GTEST_SKIP() << *reason;
   Cluster cluster({.nodes = 3});
   Endpoint observer = cluster.open(1);
-  Journey journey(cluster, 60);
+  Journey journey(cluster, 200);
   LoadThreads hosts;
   journey.start(hosts);
   dvk::Result<dvk::Address> address = observer.lookup(name);

@@ -18,7 +18,7 @@
 //   copy_from ADDRESS GRANT OFFSET FROM BYTES     into the memory at FROM
 //   copy_to ADDRESS GRANT OFFSET FROM BYTES
 //   copy ADDRESS GRANT OFFSET ADDRESS GRANT OFFSET BYTES
-//   move_to NODE                                  answered first; then it moves, or goes on
+//   move_to NODE                                  answered first; then it moves with its memory, or goes on
 //   lookup NAME | send_to NAME | call NAME TEXT   "ok" (call: the reply), or the error
 #include <sys/mman.h>
 #include <unistd.h>
@@ -103,7 +103,7 @@ class Obedient {
   Result<void> move(const dvk::Request& request) {
     const auto node = std::stoul(std::string(request.text().substr(request.text().find(' '))));
     DVS_CHECK(endpoint_.reply(request, dvk::as_bytes("ok")));
-    auto moved = endpoint_.move_to(dvk::NodeId{static_cast<std::uint16_t>(node)}, {}, limit);
+    auto moved = endpoint_.move_to(dvk::NodeId{static_cast<std::uint16_t>(node)}, memory_, limit);
     if (!moved) std::fprintf(stderr, "%s\n", to_string(moved.error()).c_str());
     return {};  // after a success the next call ends this process's service
   }
@@ -127,9 +127,8 @@ class Obedient {
       memory = part(words);
     } else {
       const std::uint64_t bytes = number(words);
-      void* nothing = mmap(nullptr, bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-      munmap(nothing, bytes);
-      memory = {static_cast<std::byte*>(nothing), bytes};
+      // Beyond what the kernel gives without being asked for it by address.
+      memory = {reinterpret_cast<std::byte*>(std::uint64_t{1} << 48), bytes};
     }
     const auto access = static_cast<dvk::Access>(number(words));
     DVS_TRY(const auto given, endpoint_.grant(memory, access, address(words)));

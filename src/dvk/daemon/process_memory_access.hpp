@@ -5,7 +5,9 @@
 // access is bound to the address space that attached: for a process of the daemon's own user by
 // pid, confirmed by pidfd, which gains it nothing it could not do itself; for any other through a
 // descriptor of /proc/PID/mem, which the kernel ties to the address space it was opened on, checked
-// to be that of a process of the user who attached.
+// to be that of a process of the user who attached. The kernel does not look at page protections
+// there: what a grant lets be written is written even where the owner itself could only read
+// (private pages; shared ones stay as they are).
 #pragma once
 
 #include <sys/types.h>

@@ -28,10 +28,15 @@ Result<void> EndpointImpl::revoke(std::uint64_t grant, Deadline deadline) {
   return wait_until([&] { return barrier_ == request; }, deadline);
 }
 
-Result<std::uint64_t> EndpointImpl::start_copy(const wire::CopyOrder& order) {
+Result<void> EndpointImpl::ensure_routes(const wire::CopyOrder& order, Deadline deadline) {
   for (const Address& side : {order.source, order.target}) {
-    if (side != core_->self()) DVS_CHECK(ensure_route(side, daemon_patience));
+    if (side != core_->self()) DVS_CHECK(ensure_route(side, deadline));
   }
+  return {};
+}
+
+Result<std::uint64_t> EndpointImpl::start_copy(const wire::CopyOrder& order) {
+  DVS_CHECK(ensure_routes(order, daemon_patience));
   const std::uint64_t copy = next_copy_++;
   if (auto done = copy_directly(order)) {
     copies_[copy] = {.order = order, .is_done = true, .error = *done ? Errc{} : done->error().code};
@@ -74,8 +79,15 @@ Result<void> EndpointImpl::finish_copy(std::uint64_t copy, Deadline deadline) {
     auto pause = wait_until([] { return false; },
                             std::min(deadline.at(), now_ + not_ready_pause));
     if (pause.error() != Errc::deadline || now_ >= deadline.at()) return pause;
+    const wire::CopyOrder order = found->second.order;
+    // The way may be gone by now: then the daemon would answer the same for ever.
+    if (auto way = ensure_routes(order, deadline); !way) {
+      if (way.error().code == Errc::deadline || way.error().code == Errc::cancelled) return way;
+      copies_.erase(found);
+      return way;
+    }
     found->second.is_done = false;
-    DVS_CHECK(order_copy(copy, found->second.order));
+    DVS_CHECK(order_copy(copy, order));
   }
   const Errc error = found->second.error;
   copies_.erase(found);

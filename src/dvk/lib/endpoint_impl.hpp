@@ -27,6 +27,12 @@ struct Canceller::State {
 // How long the daemon is given for what takes it a moment, whatever the caller's deadline.
 constexpr auto daemon_patience = std::chrono::seconds(10);
 
+// The state a move carries: the library's and the application's.
+struct MovedState {
+  Bytes core, application;
+  void fields(auto&& field) { field(core, application); }
+};
+
 class EndpointImpl final : core::Carrier {
  public:
   static Result<std::unique_ptr<EndpointImpl>> open(const Options& options, wire::HelloKind kind,
@@ -128,6 +134,7 @@ class EndpointImpl final : core::Carrier {
   void drop_express(const Address& peer);
 
   // --- Copies (endpoint_copies.cpp) ---
+  Result<void> ensure_routes(const wire::CopyOrder& order, Deadline deadline);
   Result<void> order_copy(std::uint64_t copy, const wire::CopyOrder& order);
   std::optional<Result<void>> copy_directly(const wire::CopyOrder& order);
   Result<void> move_bytes(lib::RingPath& path, const wire::CopyOrder& order, bool is_read);

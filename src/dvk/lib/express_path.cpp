@@ -1,5 +1,7 @@
 #include "dvk/lib/express_path.hpp"
 
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <openssl/err.h>
 #include <openssl/ssl.h>
 #include <sys/socket.h>
@@ -13,6 +15,9 @@ namespace {
 constexpr std::size_t out_bytes_max = 256 * 1024;
 constexpr std::size_t in_bytes = 2 * (wire::max_message_bytes + sizeof(wire::PacketHeader));
 constexpr char identity[] = "dvk-express";
+// What TCP has not got across after so long, it is not waited for: after a broken link its
+// repetitions come ever more rarely, while the relay is back at once.
+constexpr unsigned silence_max_ms = 2000;
 
 dvs::Error closed(const char* what) {
   return {Errc::unreachable, 0, what};
@@ -91,6 +96,9 @@ Result<std::unique_ptr<ExpressPath>> ExpressPath::create(const Address& peer, Fd
                                                          const Bytes& secret, bool is_initiator) {
   auto path = std::unique_ptr<ExpressPath>(new ExpressPath(peer, std::move(socket)));
   path->in_.resize(in_bytes);
+  // Should it fail, a broken link is waited out.
+  static_cast<void>(::setsockopt(path->socket_.get(), IPPROTO_TCP, TCP_USER_TIMEOUT,
+                                 &silence_max_ms, sizeof silence_max_ms));
   if (!secret.empty()) DVS_CHECK(path->prepare_tls(secret, is_initiator));
   return path;
 }

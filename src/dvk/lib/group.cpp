@@ -1,8 +1,10 @@
+// Groups in the library: a group core fed from an endpoint, and what must wait on the way out.
 #include <dvk/group.hpp>
 
 #include <algorithm>
 #include <deque>
 #include <map>
+#include <set>
 
 #include "dvk/core/group_core.hpp"
 
@@ -11,6 +13,8 @@ namespace {
 
 // While something waits for room in a member's queue, look again after.
 constexpr auto outbox_pause = std::chrono::milliseconds(2);
+// A member that could not be reached is tried again after. What is sent earlier is lost as well.
+constexpr auto broken_pause = std::chrono::milliseconds(20);
 
 GroupEvent to_public(core::GroupDelivery delivery) {
   if (auto* message = std::get_if<core::GroupMessageDelivery>(&delivery)) {
@@ -35,13 +39,37 @@ struct Group::Impl final : core::GroupOutput {
   // Hands the conversations what they take. A member that is gone takes nothing; the next view excludes it.
   void empty_outbox() {
     for (auto& [member, messages] : outbox) {
-      while (!messages.empty()) {
+      while (!messages.empty() && !broken.contains(member)) {
         const auto sent = endpoint.send(member, messages.front(), Deadline::now());
         if (!sent && sent.error() == Errc::queue_full) break;
         messages.pop_front();
       }
     }
     std::erase_if(outbox, [](const auto& entry) { return entry.second.empty(); });
+  }
+
+  // What was under way to or from the member may be lost: both sides begin anew, after a pause.
+  void on_broken(const Address& member) {
+    if (broken.empty()) mend_at = std::chrono::steady_clock::now() + broken_pause;
+    broken.insert(member);
+  }
+
+  void mend() {
+    if (broken.empty() || std::chrono::steady_clock::now() < mend_at) return;
+    for (const Address& member : std::exchange(broken, {})) {
+      outbox.erase(member);  // it belongs to the conversation that broke
+      if (!is_member(member)) continue;
+      core.on_peer_broken(member);
+      // Being watched ended with the peer_end. A member that has died, the next view excludes.
+      static_cast<void>(endpoint.watch(member));
+    }
+  }
+
+  // When there is something to do even if nothing comes in.
+  dvs::TimePoint next_turn() const {
+    const dvs::TimePoint outbox_turn =
+        outbox.empty() ? dvs::never : std::chrono::steady_clock::now() + outbox_pause;
+    return broken.empty() ? outbox_turn : std::min(outbox_turn, mend_at);
   }
 
   bool is_member(const Address& address) const {
@@ -60,7 +88,7 @@ struct Group::Impl final : core::GroupOutput {
       return std::nullopt;
     }
     if (incoming.kind == Incoming::Kind::peer_end && is_member(incoming.from)) {
-      if (incoming.reason != Errc::peer_died) core.on_peer_broken(incoming.from);
+      if (incoming.reason != Errc::peer_died) on_broken(incoming.from);
       return std::nullopt;
     }
     return incoming;
@@ -69,6 +97,8 @@ struct Group::Impl final : core::GroupOutput {
   Endpoint endpoint;
   core::GroupCore core;
   std::map<Address, std::deque<Bytes>> outbox;
+  std::set<Address> broken;
+  dvs::TimePoint mend_at{};
   std::vector<Incoming> early;
 };
 
@@ -134,14 +164,13 @@ Result<GroupEvent> Group::next(Deadline deadline) {
       if (!incoming) return std::unexpected(incoming.error());
       if (auto other = impl_->take(*std::move(incoming))) return *std::move(other);
     }
+    impl_->mend();
     impl_->core.end_turn();
     impl_->empty_outbox();
     if (auto delivery = impl_->core.next_delivery()) return to_public(*std::move(delivery));
     if (impl_->core.is_evicted()) return dvs::fail(Errc::not_permitted, "no longer a member");
     if (deadline.is_now()) return dvs::fail(Errc::would_block);
-    const dvs::TimePoint now = std::chrono::steady_clock::now();
-    const dvs::TimePoint turn_end =
-        impl_->outbox.empty() ? deadline.at() : std::min(deadline.at(), now + outbox_pause);
+    const dvs::TimePoint turn_end = std::min(deadline.at(), impl_->next_turn());
     auto incoming = impl_->endpoint.receive(turn_end);
     if (incoming) {
       if (auto other = impl_->take(*std::move(incoming))) return *std::move(other);
