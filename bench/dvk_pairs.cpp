@@ -160,7 +160,8 @@ Result<Samples> dvk_copy_stream(const PairOptions& pair, const Sockets& sockets,
           std::deque<dvk::CopyId> under_way;
           Samples rates;
           auto start = Clock::now();
-          const int part = std::max(1, copies / 10);
+          // Long beside what is in flight, which ends in bursts.
+          const int part = copies / std::clamp(copies / (8 * in_flight), 1, 10);
           for (int i = 0; i < copies + in_flight; ++i) {
             if (i >= in_flight) {
               DVS_CHECK(client.endpoint.finish_copy(under_way.front()));

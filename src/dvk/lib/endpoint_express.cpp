@@ -2,6 +2,8 @@
 // long as they hold, given up for the relay when they do not.
 #include <sys/epoll.h>
 
+#include <algorithm>
+
 #include "dvk/lib/endpoint_impl.hpp"
 
 namespace dvk {
@@ -13,6 +15,8 @@ constexpr std::uint64_t busy_after = 32;
 constexpr std::uint64_t busy_after_patiently = 256;
 constexpr std::uint64_t ask_again_after = 8192;
 constexpr std::size_t express_paths_max = 64;
+// Who waits awake looks at so many connections, a system call each; at more it is better woken.
+constexpr std::size_t looked_at_max = 2;
 
 }  // namespace
 
@@ -62,6 +66,20 @@ void EndpointImpl::on_express_event(std::uint64_t token) {
   if (!use.path->receive(take) || !use.path->send_off()) return fall_back(peer);
   watch_writable(use);
   core_->path_writable(peer, now_);
+}
+
+bool EndpointImpl::express_has_input() {
+  if (express_.size() > looked_at_max) return false;
+  return std::ranges::any_of(express_, [](auto& use) { return use.second.path->look(); });
+}
+
+// What was found while waiting awake.
+void EndpointImpl::take_from_express() {
+  std::vector<std::uint64_t> found;
+  for (const auto& [peer, use] : express_) {
+    if (use.path->has_something()) found.push_back(use.token);
+  }
+  for (const std::uint64_t token : found) on_express_event(token);
 }
 
 bool EndpointImpl::push_express(ExpressUse& use, BytesView header, BytesView payload) {

@@ -17,7 +17,7 @@ constexpr char default_socket[] = "/run/dvs/dvk.sock";
 // Turns of the pump that may pass without a look at the descriptors while the rings never fall silent.
 constexpr unsigned turns_between_looks = 256;
 // With express connections, which only a look shows.
-constexpr unsigned turns_between_express_looks = 4;
+constexpr unsigned turns_between_express_looks = 16;
 // Records taken from one ring before the others get their turn.
 constexpr unsigned records_per_turn = 256;
 constexpr core::Limits limits;
@@ -134,6 +134,7 @@ Result<void> EndpointImpl::pump() {
   DVS_CHECK(check_usable());
   take_from_daemon();
   for (auto& [peer, path] : rings_) take_from(*path);
+  if (!express_.empty()) take_from_express();
   while (!broken_.empty()) {
     const Address peer = broken_.back();
     broken_.pop_back();
@@ -152,7 +153,7 @@ bool EndpointImpl::has_input() {
     if (path->is_blocked && path->out.has_room_now()) return true;
     if (path->out.has_new_consumer_words()) return true;
   }
-  return false;
+  return express_has_input();
 }
 
 Result<void> EndpointImpl::wait_for_input(dvs::TimePoint until) {

@@ -127,6 +127,8 @@ class EndpointImpl final : core::Carrier {
   void count_relayed(const Address& peer);
   void on_express(const wire::Route& route, std::vector<lib::Fd>& fds);
   void on_express_event(std::uint64_t token);
+  bool express_has_input();
+  void take_from_express();
   static bool push_express(ExpressUse& use, BytesView header, BytesView payload);
   void send_off_express();
   void watch_writable(ExpressUse& use);

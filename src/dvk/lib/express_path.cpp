@@ -202,18 +202,28 @@ Result<std::size_t> ExpressPath::read_some(std::span<std::byte> into, bool& is_m
   return std::unexpected(closed("the peer closed the connection"));
 }
 
+void ExpressPath::move_to_front() {
+  if (in_begin_ == 0) return;
+  std::memmove(in_.data(), in_.data() + in_begin_, in_end_ - in_begin_);
+  in_end_ -= std::exchange(in_begin_, 0);
+}
+
+bool ExpressPath::look() {
+  if (is_ahead_ || !is_up_) return is_ahead_;
+  move_to_front();
+  const auto got = read_some(std::span(in_).subspan(in_end_), is_more_likely_);
+  if (!got) looked_ = std::unexpected(got.error());
+  if (got) in_end_ += *got;
+  return is_ahead_ = !got || *got != 0;
+}
+
 Result<void> ExpressPath::receive(const Take& take) {
-  bool is_more_likely = true;
-  while (is_more_likely) {
-    if (in_begin_ != 0) {
-      std::memmove(in_.data(), in_.data() + in_begin_, in_end_ - in_begin_);
-      in_end_ -= std::exchange(in_begin_, 0);
-    }
-    DVS_TRY(const std::size_t got, read_some(std::span(in_).subspan(in_end_), is_more_likely));
-    if (got == 0) return {};
-    in_end_ += got;
+  do {
+    if (!look()) return {};
+    is_ahead_ = false;
+    DVS_CHECK(std::exchange(looked_, {}));
     DVS_CHECK(parse(take));
-  }
+  } while (is_more_likely_);
   return {};
 }
 

@@ -40,7 +40,7 @@ struct LinkSetConfig {
   NodeFiles certificate;            // not looked at with insecure_plaintext
   bool insecure_plaintext = false;  // no encryption, and peers are believed without a certificate
   bool is_compressing = false;      // payloads of at least compressed_bytes_min, where it pays
-  std::size_t retained_bytes_max = 8 * 1024 * 1024;  // per peer and lane, not acknowledged
+  std::size_t retained_bytes_max = 4 * 1024 * 1024;  // per peer and lane, not acknowledged
   core::LinkTimings timings{};  // retransmission is not used: TCP loses nothing
 };
 
