@@ -1,14 +1,15 @@
 // dvk_bench: the dvk beside what one would use instead, measured in the same run.
 //
-// Every case runs several passes, ours and the peer's in turn; the figure is the median over the passes of
-// each pass's median, the ratio the median of the ratios pass by pass. Times are better when smaller,
-// rates when larger; the target column says what was aimed for and is not part of the rows.
+// Every case runs several passes, ours and the peer's in turn; the figure is the median over the
+// passes of each pass's median, the ratio the median of the ratios pass by pass. Times are better
+// when smaller, rates when larger; the target column says what was aimed for and is not part of the
+// rows.
 #include <cstdio>
 #include <fstream>
 #include <iostream>
 
-#include <CLI/CLI.hpp>
 #include <fmt/format.h>
+#include <CLI/CLI.hpp>
 
 #include "dvk_pairs.hpp"
 #include "nodes.hpp"
@@ -98,28 +99,32 @@ void measure_local(Report& report, const Settings& settings) {
       const PairOptions pair{.placement = placement, .pairs = pairs};
       const std::string where = fmt::format("local/{}/{}pair", name_of(placement), pairs);
       const RoundTrips busy{.calls = 20'000 / settings.scale / pairs};
-      report.measure(where + "/call_64B_busy", "us", "unix_socket", "<= 0.70",
-                     [&] { return dvk_calls(pair, sockets, busy); },
-                     [&] { return unix_socket_round_trips(pair, busy); });
+      report.measure(
+          where + "/call_64B_busy", "us", "unix_socket", "<= 0.70",
+          [&] { return dvk_calls(pair, sockets, busy); },
+          [&] { return unix_socket_round_trips(pair, busy); });
       const RoundTrips sleeping{.calls = 600 / settings.scale / pairs,
                                 .pause = std::chrono::milliseconds(1)};
-      report.measure(where + "/call_64B_sleeping", "us", "unix_socket", "<= 1.10",
-                     [&] { return dvk_calls(pair, sockets, sleeping); },
-                     [&] { return unix_socket_round_trips(pair, sleeping); });
+      report.measure(
+          where + "/call_64B_sleeping", "us", "unix_socket", "<= 1.10",
+          [&] { return dvk_calls(pair, sockets, sleeping); },
+          [&] { return unix_socket_round_trips(pair, sleeping); });
       const Stream stream{.records = static_cast<std::uint64_t>(500'000 / settings.scale / pairs)};
-      report.measure(where + "/one_way_64B", "1/s", "pipe", ">= 1.50",
-                     [&] { return dvk_stream(pair, sockets, stream); },
-                     [&] { return pipe_stream(pair, stream); });
+      report.measure(
+          where + "/one_way_64B", "1/s", "pipe", ">= 1.50",
+          [&] { return dvk_stream(pair, sockets, stream); },
+          [&] { return pipe_stream(pair, stream); });
     }
     for (const std::size_t bytes : {4096UL, 65536UL, 1048576UL, 67108864UL}) {
       const PairOptions pair{.placement = placement};
-      const int copies = static_cast<int>(
-          std::clamp<std::size_t>((1UL << 29) / bytes / static_cast<std::size_t>(settings.scale), 3, 20000));
+      const int copies = static_cast<int>(std::clamp<std::size_t>(
+          (1UL << 29) / bytes / static_cast<std::size_t>(settings.scale), 3, 20000));
       // Times: at most 1/0.9 of the peer's.
-      report.measure(fmt::format("local/{}/copy_{}", name_of(placement), size_name(bytes)), "us",
-                     "process_vm_readv", bytes == 65536 ? "<= 1.11" : "",
-                     [&] { return dvk_copies(pair, sockets, bytes, copies); },
-                     [&] { return process_memory_copies(pair, bytes, copies); });
+      report.measure(
+          fmt::format("local/{}/copy_{}", name_of(placement), size_name(bytes)), "us",
+          "process_vm_readv", bytes == 65536 ? "<= 1.11" : "",
+          [&] { return dvk_copies(pair, sockets, bytes, copies); },
+          [&] { return process_memory_copies(pair, bytes, copies); });
     }
   }
 }
@@ -147,14 +152,16 @@ void measure_remote(Report& report, const Settings& settings, bool is_encrypted)
       const std::string where = fmt::format("remote/{}/{}/{}pair", is_encrypted ? "tls" : "plain",
                                             name_of(placement), pairs);
       const RoundTrips busy{.calls = 10'000 / settings.scale / pairs};
-      report.measure(where + "/call_64B_busy", "us", peer, "<= 1.40",
-                     [&] { return dvk_calls(ours, sockets, busy); },
-                     [&] { return tcp_round_trips(theirs, nodes->address(2), security, busy); });
+      report.measure(
+          where + "/call_64B_busy", "us", peer, "<= 1.40",
+          [&] { return dvk_calls(ours, sockets, busy); },
+          [&] { return tcp_round_trips(theirs, nodes->address(2), security, busy); });
       const RoundTrips sleeping{.calls = 600 / settings.scale / pairs,
                                 .pause = std::chrono::milliseconds(1)};
-      report.measure(where + "/call_64B_sleeping", "us", peer, "",
-                     [&] { return dvk_calls(ours, sockets, sleeping); },
-                     [&] { return tcp_round_trips(theirs, nodes->address(2), security, sleeping); });
+      report.measure(
+          where + "/call_64B_sleeping", "us", peer, "",
+          [&] { return dvk_calls(ours, sockets, sleeping); },
+          [&] { return tcp_round_trips(theirs, nodes->address(2), security, sleeping); });
       if (pairs != 1) continue;
       struct Size {
         std::size_t bytes;
@@ -166,9 +173,10 @@ void measure_remote(Report& report, const Settings& settings, bool is_encrypted)
         const int copies = static_cast<int>(std::clamp<std::size_t>(
             (1UL << 28) / size.bytes / static_cast<std::size_t>(settings.scale), 4, 20000));
         const Stream stream{.bytes = size.bytes, .records = static_cast<std::uint64_t>(copies)};
-        report.measure(fmt::format("{}/copy_{}", where, size_name(size.bytes)), "MiB/s", peer, size.aim,
-                       [&] { return dvk_copy_stream(ours, sockets, size.bytes, copies, size.in_flight); },
-                       [&] { return tcp_stream(theirs, nodes->address(2), security, stream); });
+        report.measure(
+            fmt::format("{}/copy_{}", where, size_name(size.bytes)), "MiB/s", peer, size.aim,
+            [&] { return dvk_copy_stream(ours, sockets, size.bytes, copies, size.in_flight); },
+            [&] { return tcp_stream(theirs, nodes->address(2), security, stream); });
       }
     }
   }
@@ -180,7 +188,8 @@ int run(int argc, char** argv) {
   bool is_quick = false;
   CLI::App app("Measures the dvk beside its native peers.");
   app.add_option("--json", json, "write the rows to this file");
-  app.add_option("--passes", settings.passes, "interleaved passes of each case")->check(CLI::Range(1, 99));
+  app.add_option("--passes", settings.passes, "interleaved passes of each case")
+      ->check(CLI::Range(1, 99));
   app.add_option("--only", settings.only, "only cases whose name contains this");
   app.add_flag("--quick", is_quick, "passes a tenth as long: a look, not a result");
   CLI11_PARSE(app, argc, argv);
@@ -209,4 +218,6 @@ int run(int argc, char** argv) {
 }  // namespace
 }  // namespace bench
 
-int main(int argc, char** argv) { return bench::run(argc, argv); }
+int main(int argc, char** argv) {
+  return bench::run(argc, argv);
+}

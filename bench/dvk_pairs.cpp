@@ -22,7 +22,9 @@ void pause(std::chrono::microseconds time) {
   nanosleep(&wait, nullptr);
 }
 
-std::string server_name(std::uint64_t number) { return "bench." + std::to_string(number); }
+std::string server_name(std::uint64_t number) {
+  return "bench." + std::to_string(number);
+}
 
 // Each pass has servers of its own.
 std::uint64_t next_number = 1;
@@ -78,20 +80,19 @@ Result<dvk::Remote> remote_memory(Connected& client) {
 Result<Samples> dvk_calls(const PairOptions& pair, const Sockets& sockets, const RoundTrips& what) {
   const auto make = [&]() -> Result<PairBodies> {
     const std::uint64_t number = next_number++;
-    return PairBodies{
-        [=](const auto& ready) { return serve_echo(sockets.server, number, ready); },
-        [=](std::uint64_t server) -> Result<Samples> {
-          DVS_TRY(Connected client, connect(sockets.client, server));
-          const dvk::Bytes payload(what.bytes);
-          Samples samples;
-          for (int i = -what.calls / 10; i < what.calls; ++i) {
-            pause(what.pause);
-            const auto start = Clock::now();
-            DVS_CHECK(client.endpoint.call(client.server, payload));
-            if (i >= 0) samples.push_back(microseconds(Clock::now() - start));
-          }
-          return samples;
-        }};
+    return PairBodies{[=](const auto& ready) { return serve_echo(sockets.server, number, ready); },
+                      [=](std::uint64_t server) -> Result<Samples> {
+                        DVS_TRY(Connected client, connect(sockets.client, server));
+                        const dvk::Bytes payload(what.bytes);
+                        Samples samples;
+                        for (int i = -what.calls / 10; i < what.calls; ++i) {
+                          pause(what.pause);
+                          const auto start = Clock::now();
+                          DVS_CHECK(client.endpoint.call(client.server, payload));
+                          if (i >= 0) samples.push_back(microseconds(Clock::now() - start));
+                        }
+                        return samples;
+                      }};
   };
   DVS_TRY(const auto samples, run_pairs(pair, make));
   return joined(samples);
@@ -100,24 +101,25 @@ Result<Samples> dvk_calls(const PairOptions& pair, const Sockets& sockets, const
 Result<Samples> dvk_stream(const PairOptions& pair, const Sockets& sockets, const Stream& what) {
   const auto make = [&]() -> Result<PairBodies> {
     const std::uint64_t number = next_number++;
-    return PairBodies{
-        [=](const auto& ready) { return serve_echo(sockets.server, number, ready); },
-        [=](std::uint64_t server) -> Result<Samples> {
-          DVS_TRY(Connected client, connect(sockets.client, server));
-          const dvk::Bytes payload(what.bytes);
-          Samples rates;
-          for (int part = 0; part < 10; ++part) {
-            const std::uint64_t records = what.records / 10;
-            const auto start = Clock::now();
-            for (std::uint64_t i = 0; i < records; ++i) {
-              DVS_CHECK(client.endpoint.send(client.server, payload));
-            }
-            // The server takes what came before it answers: the part ends where the bytes arrive.
-            DVS_CHECK(client.endpoint.call(client.server, payload));
-            rates.push_back(static_cast<double>(records) * 1e6 / microseconds(Clock::now() - start));
-          }
-          return rates;
-        }};
+    return PairBodies{[=](const auto& ready) { return serve_echo(sockets.server, number, ready); },
+                      [=](std::uint64_t server) -> Result<Samples> {
+                        DVS_TRY(Connected client, connect(sockets.client, server));
+                        const dvk::Bytes payload(what.bytes);
+                        Samples rates;
+                        for (int part = 0; part < 10; ++part) {
+                          const std::uint64_t records = what.records / 10;
+                          const auto start = Clock::now();
+                          for (std::uint64_t i = 0; i < records; ++i) {
+                            DVS_CHECK(client.endpoint.send(client.server, payload));
+                          }
+                          // The server takes what came before it answers: the part ends where the
+                          // bytes arrive.
+                          DVS_CHECK(client.endpoint.call(client.server, payload));
+                          rates.push_back(static_cast<double>(records) * 1e6 /
+                                          microseconds(Clock::now() - start));
+                        }
+                        return rates;
+                      }};
   };
   DVS_TRY(const auto samples, run_pairs(pair, make));
   return summed(samples);
@@ -139,7 +141,8 @@ Result<Samples> dvk_copies(const PairOptions& pair, const Sockets& sockets, std:
             DVS_CHECK(client.endpoint.copy_from(source, target));
             if (i >= 0) samples.push_back(microseconds(Clock::now() - start));
           }
-          if (target.back() != std::byte{7}) return dvs::fail(dvs::Errc::bad_address, "wrong bytes");
+          if (target.back() != std::byte{7})
+            return dvs::fail(dvs::Errc::bad_address, "wrong bytes");
           return samples;
         }};
   };
@@ -178,7 +181,8 @@ Result<Samples> dvk_copy_stream(const PairOptions& pair, const Sockets& sockets,
                                                 source, std::span(target).subspan(slot, bytes)));
             under_way.push_back(copy);
           }
-          if (target.back() != std::byte{7}) return dvs::fail(dvs::Errc::bad_address, "wrong bytes");
+          if (target.back() != std::byte{7})
+            return dvs::fail(dvs::Errc::bad_address, "wrong bytes");
           return rates;
         }};
   };

@@ -1,5 +1,5 @@
-// The dvk's own passes, in the same form as its peers (peers/peers.hpp): one server, one client a pair,
-// each an endpoint in a process of its own.
+// The dvk's own passes, in the same form as its peers (peers/peers.hpp): one server, one client a
+// pair, each an endpoint in a process of its own.
 #pragma once
 
 #include <string>

@@ -19,7 +19,8 @@ namespace {
 using dvs::Errc;
 
 std::filesystem::path daemon_path() {
-  return std::filesystem::read_symlink("/proc/self/exe").parent_path().parent_path() / "bin" / "dvsd";
+  return std::filesystem::read_symlink("/proc/self/exe").parent_path().parent_path() / "bin" /
+         "dvsd";
 }
 
 std::string directory_of(const std::string& directory, int node) {
@@ -72,14 +73,17 @@ Result<Nodes> Nodes::two(bool is_encrypted) {
     nodes.namespaces_.push_back("dvkbench" + tag + "n" + std::to_string(node));
     DVS_CHECK(run({"ip", "netns", "add", nodes.namespaces_.back()}, log));
   }
-  DVS_CHECK(run({"ip", "link", "add", "veth0", "netns", nodes.namespaces_[0], "type", "veth", "peer",
-                 "name", "veth0", "netns", nodes.namespaces_[1]}, log));
+  DVS_CHECK(run({"ip", "link", "add", "veth0", "netns", nodes.namespaces_[0], "type", "veth",
+                 "peer", "name", "veth0", "netns", nodes.namespaces_[1]},
+                log));
   const std::string daemon = daemon_path(), pki = nodes.directory_ + "/pki";
-  if (is_encrypted) DVS_CHECK(run({daemon, "pki", "init", "--dir", pki, "--cluster", "bench"}, log));
+  if (is_encrypted)
+    DVS_CHECK(run({daemon, "pki", "init", "--dir", pki, "--cluster", "bench"}, log));
   for (int node = 1; node <= 2; ++node) {
     const std::string& space = nodes.namespaces_[static_cast<std::size_t>(node - 1)];
     const std::string number = std::to_string(node), other = std::to_string(3 - node);
-    DVS_CHECK(run({"ip", "-n", space, "addr", "add", nodes.address(node) + "/24", "dev", "veth0"}, log));
+    DVS_CHECK(
+        run({"ip", "-n", space, "addr", "add", nodes.address(node) + "/24", "dev", "veth0"}, log));
     DVS_CHECK(run({"ip", "-n", space, "link", "set", "veth0", "up"}, log));
     DVS_CHECK(run({"ip", "-n", space, "link", "set", "lo", "up"}, log));
     std::vector<std::string> arguments = {"--listen", nodes.address(node) + ":7100", "--peer",
@@ -103,8 +107,8 @@ Result<void> Nodes::start(int node, const std::vector<std::string>& more) {
   std::filesystem::create_directories(home);
   std::vector<std::string> words;
   if (!namespaces_.empty()) words = {"ip", "netns", "exec", network_namespace(node)};
-  words.insert(words.end(), {daemon_path(), "--node", std::to_string(node), "--run-dir", home + "/run",
-                             "--state-dir", home + "/state"});
+  words.insert(words.end(), {daemon_path(), "--node", std::to_string(node), "--run-dir",
+                             home + "/run", "--state-dir", home + "/state"});
   words.insert(words.end(), more.begin(), more.end());
   DVS_TRY(const pid_t pid, spawn(words, home + "/log"));
   daemons_.push_back(pid);
@@ -123,7 +127,9 @@ std::string Nodes::network_namespace(int node) const {
   return namespaces_.empty() ? "" : namespaces_.at(static_cast<std::size_t>(node - 1));
 }
 
-std::string Nodes::address(int node) const { return "10.99.0." + std::to_string(node); }
+std::string Nodes::address(int node) const {
+  return "10.99.0." + std::to_string(node);
+}
 
 void Nodes::pin(int node, int processor) const {
   cpu_set_t set;

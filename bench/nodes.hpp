@@ -1,5 +1,5 @@
-// The nodes a benchmark measures on: real daemons, and for two nodes two network namespaces joined by a veth
-// pair. Everything goes when the object goes.
+// The nodes a benchmark measures on: real daemons, and for two nodes two network namespaces joined
+// by a veth pair. Everything goes when the object goes.
 #pragma once
 
 #include <sys/types.h>

@@ -5,15 +5,15 @@
 
 #include <dvk/dvk.h>
 
-static int give_up(const char *what) {
+static int give_up(const char* what) {
   fprintf(stderr, "ping_pong_c: %s: %s\n", what, dvk_last_error());
   return 1;
 }
 
-static int serve(const char *name) {
+static int serve(const char* name) {
   static char buffer[DVK_MESSAGE_BYTES_MAX];
   static char answer[DVK_MESSAGE_BYTES_MAX];
-  dvk_endpoint *endpoint = NULL;
+  dvk_endpoint* endpoint = NULL;
   dvk_incoming request;
   if (dvk_open(NULL, name, 0, 10000, &endpoint) < 0) return give_up("open");
   printf("serving \"%s\" on node %d\n", name, dvk_node(endpoint));
@@ -26,7 +26,7 @@ static int serve(const char *name) {
   return give_up("serve");
 }
 
-static int call_server(dvk_endpoint *endpoint, const char *name, int count) {
+static int call_server(dvk_endpoint* endpoint, const char* name, int count) {
   char ping[16];
   char pong[64];
   dvk_address server;
@@ -42,22 +42,23 @@ static int call_server(dvk_endpoint *endpoint, const char *name, int count) {
 }
 
 static int usage(void) {
-  fputs("usage: ping_pong_c serve NAME          answer calls until interrupted\n"
-        "       ping_pong_c call NAME [COUNT]   call NAME, once or COUNT times\n"
-        "The node is that of the daemon whose socket $DVK_SOCKET names.\n"
-        "Exit codes: 0 done, 1 failed, 2 wrong usage.\n",
-        stderr);
+  fputs(
+      "usage: ping_pong_c serve NAME          answer calls until interrupted\n"
+      "       ping_pong_c call NAME [COUNT]   call NAME, once or COUNT times\n"
+      "The node is that of the daemon whose socket $DVK_SOCKET names.\n"
+      "Exit codes: 0 done, 1 failed, 2 wrong usage.\n",
+      stderr);
   return 2;
 }
 
-int main(int argc, char **argv) {
-  const char *mode = argc > 1 ? argv[1] : "";
+int main(int argc, char** argv) {
+  const char* mode = argc > 1 ? argv[1] : "";
   if (strcmp(mode, "serve") == 0 && argc == 3) return serve(argv[2]);
   if (strcmp(mode, "call") != 0 || argc < 3 || argc > 4) return usage();
   const int count = argc == 4 ? atoi(argv[3]) : 1;
   if (count <= 0) return usage();
 
-  dvk_endpoint *endpoint = NULL;
+  dvk_endpoint* endpoint = NULL;
   if (dvk_open(NULL, NULL, 0, 10000, &endpoint) < 0) return give_up("open");
   const int exit_code = call_server(endpoint, argv[2], count);
   dvk_close(endpoint);

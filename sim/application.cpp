@@ -42,10 +42,11 @@ void Application::go_on(Process& process) {
   move_target_.reset();
   if (memory_) {
     const auto others = population_.alive(address_.container);
-    memory_->grant_all(random(), others.empty() ? std::nullopt : std::optional(random().pick(others)));
+    memory_->grant_all(random(),
+                       others.empty() ? std::nullopt : std::optional(random().pick(others)));
   }
   refreshing_.clear();
-  if (!is_winding_up_) {
+  if (!context_.is_healed) {
     operate_alarm_.set(context_.now() +
                        random().about(context_.scenario.traffic.operation_interval));
   }
@@ -89,9 +90,7 @@ void Application::cancel_move() {
 void Application::try_move() {
   if (!is_running() || !move_target_ || library().has_copies()) return;
   if (!library().is_active()) return;
-  context_.record({.what = Happening::move_begun,
-                   .from = address_,
-                   .a = dvs::raw(*move_target_)});
+  context_.record({.what = Happening::move_begun, .from = address_, .a = dvs::raw(*move_target_)});
   if (memory_) memory_->revoke_all();
   operate_alarm_.clear();
   receive_alarm_.clear();
@@ -188,11 +187,8 @@ void Application::take(Incoming& item, const EndpointCore::Filter& filter) {
     case Incoming::Kind::message:
     case Incoming::Kind::request: return take_stamped(item, filter);
     case Incoming::Kind::notify:
-      context_.record({.what = Happening::received,
-                       .from = address_,
-                       .to = item.from,
-                       .a = 4,
-                       .b = item.bits});
+      context_.record(
+          {.what = Happening::received, .from = address_, .to = item.from, .a = 4, .b = item.bits});
       return context_.messages.notify_taken(item.from, mailbox_life_, item.bits);
     case Incoming::Kind::peer_end: return take_end(item);
     case Incoming::Kind::promoted: mailbox_life_ = address_; return;
@@ -201,8 +197,7 @@ void Application::take(Incoming& item, const EndpointCore::Filter& filter) {
 
 void Application::check_permitted(const Address& from) {
   if (context_.lives.find(from) == nullptr || from.container != address_.container) {
-    context_.judge.fail("isolation", "a message came from outside the container",
-                        {from, address_});
+    context_.judge.fail("isolation", "a message came from outside the container", {from, address_});
   } else if (!context_.calls.is_permitted(from, address_)) {
     context_.judge.fail("privileges", "a message came from one that may not talk to it",
                         {from, address_});

@@ -1,7 +1,8 @@
-// A program on top of the library: sends, calls, serves, notifies, copies, looks up names, takes part
-// in groups, and hands everything it sees to those who watch the laws.
+// A program on top of the library: sends, calls, serves, notifies, copies, looks up names, takes
+// part in groups, and hands everything it sees to those who watch the laws.
 //
-// It belongs to the endpoint, not to a process: when the endpoint moves, it goes on in the other process.
+// It belongs to the endpoint, not to a process: when the endpoint moves, it goes on in the other
+// process.
 #pragma once
 
 #include <deque>
@@ -59,8 +60,6 @@ class Application {
   void want_move(NodeId target);
   void cancel_move();
   bool can_move() const { return is_running() && !move_target_ && !library().is_backup(); }
-  // The time of new work is over: only what has begun is brought to its end.
-  void wind_up() { is_winding_up_ = true; }
   // What it still waits for; nothing: it is idle.
   struct Pending {
     std::string what;
@@ -135,8 +134,8 @@ class Application {
   Process* process_ = nullptr;  // none while frozen
   Process* last_process_ = nullptr;
   Address address_{};
-  Address mailbox_life_{};  // for whom what is taken now was sent: after a promotion, at first the old
-  bool is_winding_up_ = false;
+  Address
+      mailbox_life_{};  // for whom what is taken now was sent: after a promotion, at first the old
 
   std::vector<Address> favourites_;
   std::map<std::uint64_t, OpenCall> calls_;

@@ -21,7 +21,8 @@ constexpr std::uint64_t invented_serial = std::uint64_t{1} << 40;
 }  // namespace
 
 void Application::operate() {
-  if (!is_running() || is_winding_up_ || !library().is_active()) return;
+  // When the world has healed only what has begun is brought to its end.
+  if (!is_running() || context_.is_healed || !library().is_active()) return;
   if (const Instant ready = process_->ready_at(); ready > context_.now()) {
     return operate_alarm_.set(ready);
   }
@@ -172,6 +173,7 @@ void Application::watch() {
   const Address peer = choose_peer();
   if (peer == address_ || peer.container != address_.container) return;
   core().watch(peer, library().now());
+  on_mail();  // one that is dead already is told at once
   if (context_.lives.find(peer) != nullptr) watched_.insert(peer);
 }
 
@@ -223,8 +225,8 @@ void Application::copy() {
 // A packet as no library makes it: of another source, to another container, of another kind.
 void Application::forge() {
   dvk::wire::PacketHeader header;
-  header.kind = random().one_in(2) ? dvk::wire::PacketKind::message
-                                   : dvk::wire::PacketKind::copy_result;
+  header.kind =
+      random().one_in(2) ? dvk::wire::PacketKind::message : dvk::wire::PacketKind::copy_result;
   header.epoch = 1;
   header.sequence = random().between(1, 3);
   const Address target = random().pick(context_.lives.all());

@@ -38,7 +38,9 @@ void PeerRing::publish(const RingReader& sender, const dvk::core::Acknowledgemen
   side.alarm.set_by(side.context.now() + side.context.local_delay());
 }
 
-void PeerRing::drain(const RingReader& reader) { to(reader).records.drain(); }
+void PeerRing::drain(const RingReader& reader) {
+  to(reader).records.drain();
+}
 
 void PeerRing::open(const RingReader& reader) {
   Side& side = to(reader);

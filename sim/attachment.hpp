@@ -1,5 +1,5 @@
-// What joins a process to its daemon (the attach socket and two rings), and two processes of one node
-// to each other (a pair of rings).
+// What joins a process to its daemon (the attach socket and two rings), and two processes of one
+// node to each other (a pair of rings).
 #pragma once
 
 #include <memory>
@@ -86,7 +86,8 @@ struct ToProcessItem {
 
 struct Attachment {
   Attachment(Context& context, Handle its_handle, dvs::ContainerId its_container,
-             std::uint32_t its_uid, Process& its_process, Channel<ToDaemonItem>::Receiver daemon_socket,
+             std::uint32_t its_uid, Process& its_process,
+             Channel<ToDaemonItem>::Receiver daemon_socket,
              Channel<RingRecord>::Receiver daemon_ring,
              Channel<ToProcessItem>::Receiver process_socket,
              Channel<RingRecord>::Receiver process_ring)

@@ -51,7 +51,9 @@ void CallChecker::end(const Address& from, std::uint64_t call) {
   open_.erase({from, call});
 }
 
-void CallChecker::abandoned(const Address& from, std::uint64_t call, Errc) { end(from, call); }
+void CallChecker::abandoned(const Address& from, std::uint64_t call, Errc) {
+  end(from, call);
+}
 
 void CallChecker::ended(const Address& from, std::uint64_t call,
                         const dvs::Result<dvs::Bytes>& result) {
@@ -94,7 +96,8 @@ void CallChecker::check_reason(const Address& from, const Address& peer, Errc re
       return lives_.declare_dead(peer, from);
     case Errc::unreachable:
       // An invented address may name a node that does not exist.
-      if (!is_disrupted_ && lives_.find(peer) != nullptr) refuse("unreachable, though no path was ever lost");
+      if (!is_disrupted_ && lives_.find(peer) != nullptr)
+        refuse("unreachable, though no path was ever lost");
       return;
     case Errc::unknown_endpoint:
       if (lives_.find(peer) != nullptr) refuse("unknown_endpoint, of one that has lived");
@@ -102,8 +105,7 @@ void CallChecker::check_reason(const Address& from, const Address& peer, Errc re
     case Errc::not_permitted:
       if (is_permitted(from, peer)) refuse("not_permitted, of one that it may talk to");
       return;
-    default:
-      return refuse("a peer's end of an undocumented kind: " + std::string(name_of(reason)));
+    default: return refuse("a peer's end of an undocumented kind: " + std::string(name_of(reason)));
   }
 }
 

@@ -1,5 +1,6 @@
-// The law of calls: each ends in exactly one way, and does end; a reply belongs to its call; a request
-// is executed at most once; and an end that claims something about the peer or the path is true.
+// The law of calls: each ends in exactly one way, and does end; a reply belongs to its call; a
+// request is executed at most once; and an end that claims something about the peer or the path is
+// true.
 #pragma once
 
 #include <cstdint>

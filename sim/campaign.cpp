@@ -46,7 +46,8 @@ Outcome run_checked(std::uint64_t seed) {
   Outcome outcome = simulate(seed);
   if (seed % repeat_every == 0 && !outcome.verdict) {
     if (simulate(seed).trace_hash != outcome.trace_hash) {
-      outcome.verdict = Verdict{"determinism", "two runs of one seed gave different traces", {}, {}};
+      outcome.verdict =
+          Verdict{"determinism", "two runs of one seed gave different traces", {}, {}};
     }
   }
   return outcome;
@@ -199,8 +200,7 @@ class Campaign {
     ++score_.seeds;
     const bool is_hung = WIFSIGNALED(status) && WTERMSIG(status) == SIGALRM;
     fail(child.next, is_hung ? "hung" : "crash",
-         is_hung ? " it never ended"
-                 : fmt::format(" the process died, wait status {:#x}", status));
+         is_hung ? " it never ended" : fmt::format(" the process died, wait status {:#x}", status));
     if (child.next < child.last) return start_child(child.next + 1, child.last);
     return {};
   }
@@ -266,7 +266,8 @@ class Campaign {
       }
       if (!out.flush()) return dvs::fail_os("writing " + temporary);
     }
-    if (std::rename(temporary.c_str(), options_.resume->c_str()) != 0) return dvs::fail_os("rename");
+    if (std::rename(temporary.c_str(), options_.resume->c_str()) != 0)
+      return dvs::fail_os("rename");
     return {};
   }
 
@@ -311,9 +312,10 @@ dvs::Result<bool> run_seed(std::uint64_t seed, const std::optional<std::string>&
   if (options.trace != nullptr && std::fclose(options.trace) != 0) {
     return dvs::fail_os("writing " + *trace_file);
   }
-  fmt::print("seed {} [{}]: {} events, {} deliveries, {} calls, {} copies in {} ms, trace {:016x}\n",
-             seed, outcome.scenario, outcome.events, outcome.deliveries, outcome.calls,
-             outcome.copies, outcome.virtual_milliseconds, outcome.trace_hash);
+  fmt::print(
+      "seed {} [{}]: {} events, {} deliveries, {} calls, {} copies in {} ms, trace {:016x}\n", seed,
+      outcome.scenario, outcome.events, outcome.deliveries, outcome.calls, outcome.copies,
+      outcome.virtual_milliseconds, outcome.trace_hash);
   if (!outcome.verdict) return true;
   fmt::print("FAILED: {}: {}\n", outcome.verdict->law, outcome.verdict->words);
   for (const auto& address : outcome.verdict->concerned) {

@@ -1,7 +1,7 @@
 // Runs many seeds, in several processes, and keeps the score; can stop and be resumed.
 //
-// Each seed runs in a child process, so that a broken invariant (which aborts) or an endless loop is
-// one seed's failure like any other and the campaign goes on.
+// Each seed runs in a child process, so that a broken invariant (which aborts) or an endless loop
+// is one seed's failure like any other and the campaign goes on.
 #pragma once
 
 #include <cstdint>

@@ -58,9 +58,9 @@ void ClusterOracle::kill(NodeId node) {
   world_.kill_node(node);
   learners_[node].alarm->clear();
   const std::uint64_t boots = world_.machine(node).boots;
-  context_.scheduler.after(context_.random.between(context_.scenario.detection.least,
-                                                   context_.scenario.detection.most),
-                           [this, node, boots] { declare_lost(node, boots); });
+  context_.scheduler.after(
+      context_.random.between(context_.scenario.detection.least, context_.scenario.detection.most),
+      [this, node, boots] { declare_lost(node, boots); });
 }
 
 void ClusterOracle::declare_lost(NodeId node, std::uint64_t boots) {
@@ -72,9 +72,8 @@ void ClusterOracle::declare_lost(NodeId node, std::uint64_t boots) {
 }
 
 bool ClusterOracle::all_know(std::size_t facts) const {
-  return std::ranges::all_of(world_.running_nodes(), [&](NodeId node) {
-    return learners_.at(node).next >= facts;
-  });
+  return std::ranges::all_of(world_.running_nodes(),
+                             [&](NodeId node) { return learners_.at(node).next >= facts; });
 }
 
 void ClusterOracle::restart(NodeId node) {

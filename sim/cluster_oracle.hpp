@@ -1,6 +1,6 @@
-// The cluster layer, which is not simulated but known: it notices deaths after a while and decides on
-// facts (a node is lost; a view) in one sequence. Every node learns of them in that sequence, at times
-// of its own.
+// The cluster layer, which is not simulated but known: it notices deaths after a while and decides
+// on facts (a node is lost; a view) in one sequence. Every node learns of them in that sequence, at
+// times of its own.
 //
 // A node that was declared lost comes back only after all running nodes have applied that fact:
 // NodeCore::on_node_lost speaks of a node, not of a boot.

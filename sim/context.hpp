@@ -1,4 +1,5 @@
-// What every part of a simulated world shares: time, chance, the trace, and those who watch the laws.
+// What every part of a simulated world shares: time, chance, the trace, and those who watch the
+// laws.
 #pragma once
 
 #include <cstdint>

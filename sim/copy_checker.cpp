@@ -35,14 +35,14 @@ void CopyChecker::ended(const dvs::Address& orderer, std::uint64_t copy, dvs::Er
                        {orderer, order.source.owner, order.target.owner});
   }
   Memory::Slot& target = order.target.entry();
-  std::copy_n(order.source.entry().expected.begin() +
-                  static_cast<std::ptrdiff_t>(order.source.offset),
-              order.bytes,
-              target.expected.begin() + static_cast<std::ptrdiff_t>(order.target.offset));
+  std::copy_n(
+      order.source.entry().expected.begin() + static_cast<std::ptrdiff_t>(order.source.offset),
+      order.bytes, target.expected.begin() + static_cast<std::ptrdiff_t>(order.target.offset));
   if (!target.is_tainted && !order.target.memory->is_as_expected(target)) {
-    judge_.fail("copies", fmt::format("copy {} of {} bytes was reported complete and is not", copy,
-                                      order.bytes),
-                {orderer, order.source.owner, order.target.owner});
+    judge_.fail(
+        "copies",
+        fmt::format("copy {} of {} bytes was reported complete and is not", copy, order.bytes),
+        {orderer, order.source.owner, order.target.owner});
   }
 }
 

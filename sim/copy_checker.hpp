@@ -1,5 +1,5 @@
-// The law of copies: complete and correct, or an error; never without a grant; and whatever a failed
-// copy left behind, nothing touches the memory after a barrier.
+// The law of copies: complete and correct, or an error; never without a grant; and whatever a
+// failed copy left behind, nothing touches the memory after a barrier.
 #pragma once
 
 #include <cstdint>

@@ -154,7 +154,11 @@ void Daemon::remark(NodeId peer, dvs::BytesView payload) {
                    .b = message->index()};
   std::visit(
       [&](const auto& body) {
-        if constexpr (requires { body.from; body.to; }) event.from = body.from, event.to = body.to;
+        if constexpr (requires {
+                        body.from;
+                        body.to;
+                      })
+          event.from = body.from, event.to = body.to;
         if constexpr (requires { body.who; }) event.from = body.who;
         if constexpr (requires { body.address; }) event.from = body.address;
         if constexpr (requires { body.entry; }) event.from = body.entry.address;
@@ -188,7 +192,8 @@ void Daemon::on_lane_event(NodeId peer, std::uint8_t lane, const LinkEvent& even
 }
 
 // The two lanes have sessions of their own, but the peer has one life: the message lane alone says
-// when a new one begins, and what the old life may still have under way on the other lane is cut off.
+// when a new one begins, and what the old life may still have under way on the other lane is cut
+// off.
 void Daemon::on_session(NodeId peer, std::uint8_t lane, const LinkEvent& event) {
   if (event.cause != SessionCause::first) context_.calls.disrupted();
   if (event.cause == SessionCause::peer_restarted) return on_restart(peer, lane);
@@ -271,8 +276,7 @@ void Daemon::to_process(Handle handle, const dvk::wire::ToProcess& message, dvs:
   attached.attachment->to_process.push({message, dvs::to_bytes(state), nullptr});
 }
 
-bool Daemon::to_ring(Handle handle, const dvk::wire::PacketHeader& header,
-                     dvs::BytesView payload) {
+bool Daemon::to_ring(Handle handle, const dvk::wire::PacketHeader& header, dvs::BytesView payload) {
   const auto found = attached_.find(handle);
   if (found == attached_.end()) return false;
   Attached& attached = found->second;
@@ -310,8 +314,8 @@ void Daemon::open_ring(Handle first, Handle second, bool is_trusted) {
   if (a == attached_.end() || b == attached_.end()) return;
   Attachment& one = *a->second.attachment;
   Attachment& two = *b->second.attachment;
-  const auto ring = std::make_shared<PeerRing>(context_, one.process.library(),
-                                               two.process.library());
+  const auto ring =
+      std::make_shared<PeerRing>(context_, one.process.library(), two.process.library());
   const auto tell = [&](Attachment& to, const Address& peer) {
     dvk::wire::Route route{.peer = peer, .kind = dvk::wire::RouteKind::ring};
     route.node = machine_.id;
@@ -375,8 +379,8 @@ void Daemon::copy_start_to_node(NodeId node, const dvk::wire::CopyStart& start) 
 
 dvs::Result<void> Daemon::copy_data_to_node(NodeId node, const dvk::wire::CopyDataHead& head,
                                             Handle owner, const Address& orderer,
-                                            const dvk::wire::CopySide& side,
-                                            std::uint64_t position, std::size_t bytes) {
+                                            const dvk::wire::CopySide& side, std::uint64_t position,
+                                            std::size_t bytes) {
   DVS_TRY(const std::span<std::byte> range,
           memory_of(owner, orderer, side, position, bytes, false));
   Lane* lane = lane_to(node, bulk_lane);

@@ -1,5 +1,5 @@
-// One boot of a node's daemon: a NodeCore, a link to each other node, and the processes attached to it.
-// And the machine it runs on, which outlives it.
+// One boot of a node's daemon: a NodeCore, a link to each other node, and the processes attached to
+// it. And the machine it runs on, which outlives it.
 #pragma once
 
 #include <functional>
@@ -90,12 +90,13 @@ class Daemon final : public dvk::node::Output, public LaneOwner {
                                  const dvk::wire::CopySide& side, std::uint64_t position,
                                  dvs::BytesView from) override;
   std::uint64_t fresh_serial() override { return ++machine_.serials; }
-  bool was_given(std::uint64_t serial) override { return serial != 0 && serial <= machine_.serials; }
+  bool was_given(std::uint64_t serial) override {
+    return serial != 0 && serial <= machine_.serials;
+  }
 
   // LaneOwner
   void on_lane_message(NodeId peer, std::uint8_t lane, dvs::BytesView payload) override;
-  void on_lane_event(NodeId peer, std::uint8_t lane,
-                     const dvk::core::LinkEvent& event) override;
+  void on_lane_event(NodeId peer, std::uint8_t lane, const dvk::core::LinkEvent& event) override;
   void settle() override;
   Instant daemon_ready_at() const override {
     return is_dead_ ? end_of_time : machine_.ready_at(context_.now());
@@ -113,7 +114,8 @@ class Daemon final : public dvk::node::Output, public LaneOwner {
                                               bool is_write);
   Lane* lane_to(NodeId node, std::uint8_t lane);
   void send_control(NodeId node, std::uint8_t lane, const dvk::wire::NodeMessage& message);
-  // After every call into the core: a node there is no way to is down as far as the core is concerned.
+  // After every call into the core: a node there is no way to is down as far as the core is
+  // concerned.
   void report_unreachable();
   void tick();
   void work();

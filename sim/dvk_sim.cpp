@@ -3,8 +3,8 @@
 #include <cstdio>
 #include <thread>
 
-#include <CLI/CLI.hpp>
 #include <fmt/format.h>
+#include <CLI/CLI.hpp>
 
 #include "sim/campaign.hpp"
 
@@ -30,8 +30,9 @@ int fail(const dvs::Error& error) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  CLI::App app{"Runs simulated worlds of the dvk and checks its laws in them.\n"
-               "Exit code: 0 clean, 1 a law was broken, 2 could not run."};
+  CLI::App app{
+      "Runs simulated worlds of the dvk and checks its laws in them.\n"
+      "Exit code: 0 clean, 1 a law was broken, 2 could not run."};
   std::string seeds;
   std::uint64_t seed = 0;
   std::optional<std::string> trace;

@@ -14,11 +14,11 @@ Faults::Faults(Context& context, World& world, ClusterOracle& oracle)
 void Faults::repeat(Duration mean, std::function<void()> fault) {
   if (mean == Duration::zero()) return;
   auto& slot = alarms_.emplace_back();
-  slot = std::make_unique<Alarm>(context_.scheduler,
-                                 [this, mean, fault, index = alarms_.size() - 1] {
-                                   alarms_[index]->set(context_.now() + context_.random.about(mean));
-                                   fault();
-                                 });
+  slot =
+      std::make_unique<Alarm>(context_.scheduler, [this, mean, fault, index = alarms_.size() - 1] {
+        alarms_[index]->set(context_.now() + context_.random.about(mean));
+        fault();
+      });
   slot->set(context_.now() + context_.random.about(mean));
 }
 
@@ -51,14 +51,19 @@ void Faults::heal() {
 // Mostly short; now and then longer than anything waits for.
 Duration Faults::hard_duration() {
   if (context_.random.one_in(5)) {
-    return context_.random.between(milliseconds(500), context_.scenario.link.give_up_after + seconds(2));
+    return context_.random.between(milliseconds(500),
+                                   context_.scenario.link.give_up_after + seconds(2));
   }
   return context_.random.about(milliseconds(300));
 }
 
-Wire& Faults::pick_wire() { return *context_.random.pick(world_.wires()); }
+Wire& Faults::pick_wire() {
+  return *context_.random.pick(world_.wires());
+}
 
-void Faults::break_wire() { pick_wire().break_off(); }
+void Faults::break_wire() {
+  pick_wire().break_off();
+}
 
 // Two nodes cannot reach each other; sometimes only on one lane.
 void Faults::partition() {
@@ -135,9 +140,11 @@ void Faults::move() {
   // The adopter is there before or comes after.
   if (context_.random.one_in(2)) {
     adopt();
-    context_.scheduler.after(context_.random.about(milliseconds(5)), [&application, target, address] {
-      if (application.address() == address && application.can_move()) application.want_move(target);
-    });
+    context_.scheduler.after(context_.random.about(milliseconds(5)),
+                             [&application, target, address] {
+                               if (application.address() == address && application.can_move())
+                                 application.want_move(target);
+                             });
   } else {
     application.want_move(target);
     context_.scheduler.after(context_.random.about(milliseconds(5)), [this, adopt] {

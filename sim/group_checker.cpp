@@ -53,21 +53,53 @@ GroupChecker::Entry GroupChecker::describe(const Group& group, const Address& me
   return {{}, view.number};
 }
 
+// The history that a member enters with its first delivery. A new one begins only with a view of
+// which nobody has delivered anything of an older one.
+std::uint64_t GroupChecker::enter(Group& group, const Address& member, std::uint64_t position,
+                                  std::uint64_t view) {
+  const auto has_older = [&](const Address& address) {
+    const auto found = group.members.find(address);
+    return found != group.members.end() && found->second.position != 0 &&
+           found->second.history < view;
+  };
+  const bool is_new = !group.histories.contains(view) && position == 1 &&
+                      std::ranges::none_of(group.views[view].members, has_older);
+  if (is_new) group.histories[view] = {};
+  const auto next = group.histories.upper_bound(view);
+  if (next != group.histories.begin()) return std::prev(next)->first;
+  fail(fmt::format("the first delivery is that of position {}", position), member);
+  return view;
+}
+
 // The first member that delivers a position determines it for all.
-void GroupChecker::append(Group& group, const Address& member, std::uint64_t position,
+void GroupChecker::append(History& history, const Address& member, std::uint64_t position,
                           const Entry& entry) {
-  const auto [slot, is_first] = group.history.try_emplace(position, entry);
+  const auto [slot, is_first] = history.entries.try_emplace(position, entry);
   if (slot->second != entry) {
     return fail(fmt::format("two members disagree about position {}", position), member,
                 entry.sender);
   }
   if (!is_first || !entry.sender) return;
-  if (std::uint64_t& last = group.in_history[entry.sender]; entry.number == last + 1) {
+  std::uint64_t& last = history.last_messages[entry.sender];
+  last = std::max(last, entry.number);
+}
+
+// What nobody delivered that is still there is missing here.
+void GroupChecker::check_order(const History& history) {
+  std::map<Address, std::uint64_t> lasts;
+  std::uint64_t expected = 1;
+  bool is_whole = true;
+  for (const auto& [position, entry] : history.entries) {
+    is_whole = is_whole && position == expected;
+    expected = position + 1;
+    if (!entry.sender) continue;
+    std::uint64_t& last = lasts[entry.sender];
+    if (is_whole ? entry.number != last + 1 : entry.number <= last) {
+      fail(fmt::format("message {} of a sender is in the history after its message {}",
+                       entry.number, last),
+           entry.sender);
+    }
     last = entry.number;
-  } else {
-    fail(fmt::format("message {} of a sender is in the history after its message {}", entry.number,
-                     last),
-         member, entry.sender);
   }
 }
 
@@ -83,9 +115,10 @@ void GroupChecker::delivered(std::uint64_t number, const Address& address,
          address);
   }
   if (is_view && entry.number <= member.view) fail("views went backwards", address);
+  if (member.position == 0) member.history = enter(group, address, position, entry.number);
   if (is_view) member.view = entry.number;
   member.position = position;
-  append(group, address, position, entry);
+  append(group.histories[member.history], address, position, entry);
   ++deliveries_;
 }
 
@@ -93,17 +126,20 @@ std::optional<std::string> GroupChecker::find_pending() const {
   for (const auto& [number, group] : groups_) {
     if (group.views.empty()) continue;
     const dvk::core::GroupView& last = group.views.rbegin()->second;
-    const std::uint64_t end = group.history.empty() ? 0 : group.history.rbegin()->first;
+    static const std::pair<const std::uint64_t, History> nothing{};
+    const auto& [began_with, history] =
+        group.histories.empty() ? nothing : *group.histories.rbegin();
+    const std::uint64_t end = history.entries.empty() ? 0 : history.entries.rbegin()->first;
     for (const Address& address : last.members) {
       if (!lives_.is_alive(address)) continue;
       const auto found = group.members.find(address);
       const Member member = found == group.members.end() ? Member{} : found->second;
-      if (member.view != last.number || member.position != end) {
+      if (member.history != began_with || member.view != last.number || member.position != end) {
         return fmt::format("group {}: member {} is at position {} of {}, view {} of {}", number,
                            to_string(address), member.position, end, member.view, last.number);
       }
-      const auto sent = group.in_history.find(address);
-      if ((sent == group.in_history.end() ? 0 : sent->second) != member.sent) {
+      const auto sent = history.last_messages.find(address);
+      if ((sent == history.last_messages.end() ? 0 : sent->second) != member.sent) {
         return fmt::format("group {}: {} messages of member {}, not all delivered", number,
                            member.sent, to_string(address));
       }
@@ -114,6 +150,9 @@ std::optional<std::string> GroupChecker::find_pending() const {
 
 void GroupChecker::check_at_end() {
   if (const auto pending = find_pending()) judge_.fail("groups", *pending);
+  for (const auto& [number, group] : groups_) {
+    for (const auto& [view, history] : group.histories) check_order(history);
+  }
 }
 
 }  // namespace sim

@@ -1,6 +1,6 @@
-// The law of groups: one history for all members, each message in it once and each sender's in order;
-// what one member delivers, all members deliver that do not die; and what a living member sent is
-// delivered.
+// The law of groups: one history for all members, each message in it once and each sender's in
+// order; what one member delivers, all members deliver that do not die; and what a living member
+// sent is delivered.
 #pragma once
 
 #include <cstdint>
@@ -41,21 +41,31 @@ class GroupChecker {
     std::uint64_t number = 0;
     friend bool operator==(const Entry&, const Entry&) = default;
   };
+  struct History {
+    std::map<std::uint64_t, Entry> entries;               // by position
+    std::map<dvs::Address, std::uint64_t> last_messages;  // number of each sender's last
+  };
   struct Member {
+    std::uint64_t history = 0;   // by the view it began with
     std::uint64_t position = 0;  // delivered last
     std::uint64_t view = 0;      // delivered last
     std::uint64_t sent = 0;
   };
   struct Group {
     std::map<std::uint64_t, dvk::core::GroupView> views;  // by number
-    std::map<std::uint64_t, Entry> history;               // by position
-    std::map<dvs::Address, std::uint64_t> in_history;     // last number of each sender
+    // More than one only if all that had the history died: those that were about to join begin
+    // anew.
+    std::map<std::uint64_t, History> histories;  // by the view each began with
     std::map<dvs::Address, Member> members;
   };
 
   Entry describe(const Group& group, const dvs::Address& member,
                  const dvk::core::GroupDelivery& delivery, std::uint64_t& position);
-  void append(Group& group, const dvs::Address& member, std::uint64_t position, const Entry& entry);
+  std::uint64_t enter(Group& group, const dvs::Address& member, std::uint64_t position,
+                      std::uint64_t view);
+  void append(History& history, const dvs::Address& member, std::uint64_t position,
+              const Entry& entry);
+  void check_order(const History& history);
   void fail(std::string words, const dvs::Address& a, const dvs::Address& b = {});
 
   Judge& judge_;

@@ -1,8 +1,8 @@
 // A member of a group whose messages travel as ordinary one-way messages between endpoints.
 //
-// When the conversation with another member breaks, the core is told only after a pause, and until then
-// nothing goes there: it would answer at once, and as long as the path is down that would break again at
-// once, for ever.
+// When the conversation with another member breaks, the core is told only after a pause, and until
+// then nothing goes there: it would answer at once, and as long as the path is down that would
+// break again at once, for ever.
 #pragma once
 
 #include <deque>

@@ -13,8 +13,8 @@ void GroupOracle::begin() {
   if (context_.scenario.has_policy) return;
   for (std::uint64_t number = 1; number <= context_.scenario.group_count; ++number) {
     groups_[number] = {};
-    const auto alarm = alarms_.try_emplace(number, context_.scheduler,
-                                           [this, number] { review(number); });
+    const auto alarm =
+        alarms_.try_emplace(number, context_.scheduler, [this, number] { review(number); });
     alarm.first->second.set(context_.now() + context_.random.about(milliseconds(200)));
   }
 }
@@ -37,7 +37,9 @@ void GroupOracle::review(std::uint64_t number) {
   Group& group = groups_[number];
   std::vector<Address> members = group.view.members;
   std::erase_if(members, [&](const Address& member) { return !context_.lives.is_alive(member); });
+  // A group whose members are all dead is over: nobody holds its history.
   const bool has_begun = group.view.number != 0;
+  if (has_begun && members.empty()) return;
   if (!context_.is_healed && (!has_begun || context_.random.one_in(8))) {
     for (const Address& candidate : candidates(group)) {
       if (members.size() < 5 && (members.size() < 2 || context_.random.one_in(3))) {
@@ -46,11 +48,10 @@ void GroupOracle::review(std::uint64_t number) {
     }
   }
   const bool is_evicting = !context_.is_healed && members.size() > 2 && context_.random.one_in(20);
-  if (is_evicting) members.erase(members.begin() + static_cast<std::ptrdiff_t>(
-                                                       context_.random.below(members.size())));
-  if (members != group.view.members && !members.empty()) decide(number, std::move(members));
-  // A group whose members are all dead is over.
-  if (has_begun && members.empty()) return;
+  if (is_evicting)
+    members.erase(members.begin() +
+                  static_cast<std::ptrdiff_t>(context_.random.below(members.size())));
+  if (members != group.view.members) decide(number, std::move(members));
   alarms_.at(number).set(context_.now() + context_.random.about(milliseconds(150)));
 }
 
@@ -78,26 +79,23 @@ void GroupOracle::tell(std::uint64_t number, const Address& member,
   Process* process = application->process();
   if (process == nullptr || process->ready_at() > context_.now()) {
     if (!context_.lives.is_alive(member)) return;
-    return context_.scheduler.after(milliseconds(5), [this, number, member, view] {
-      tell(number, member, view);
-    });
+    return context_.scheduler.after(milliseconds(5),
+                                    [this, number, member, view] { tell(number, member, view); });
   }
   group.known[member] = view.number;
   application->join(number);
   application->member(number)->install(view);
 }
 
-bool GroupOracle::is_settled() const {
+std::optional<Address> GroupOracle::find_pending() const {
   for (const auto& [number, group] : groups_) {
+    const auto lives = [&](const Address& member) { return context_.lives.is_alive(member); };
+    if (std::ranges::none_of(group.view.members, lives)) continue;
     for (const Address& member : group.view.members) {
-      if (!context_.lives.is_alive(member) || group.known.at(member) != group.view.number) {
-        const bool is_over = std::ranges::none_of(
-            group.view.members, [&](const Address& a) { return context_.lives.is_alive(a); });
-        if (!is_over) return false;
-      }
+      if (!lives(member) || group.known.at(member) != group.view.number) return member;
     }
   }
-  return true;
+  return std::nullopt;
 }
 
 }  // namespace sim

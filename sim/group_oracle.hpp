@@ -1,5 +1,5 @@
-// Decides on the views of groups: who is in at the start, who joins, and that the dead leave. Members
-// learn of each view at times of their own, in order, but may miss some.
+// Decides on the views of groups: who is in at the start, who joins, and that the dead leave.
+// Members learn of each view at times of their own, in order, but may miss some.
 #pragma once
 
 #include <map>
@@ -13,8 +13,8 @@ class GroupOracle {
   GroupOracle(Context& context, World& world);
 
   void begin();
-  // Every member of the last view knows it, and lives.
-  bool is_settled() const;
+  // A member that has not learnt of the last view yet, or died and is still in it.
+  std::optional<Address> find_pending() const;
 
  private:
   struct Group {

@@ -41,9 +41,8 @@ bool Lane::send_control(dvs::Bytes message) {
   waiting_.push_back(std::move(message));
   send_waiting();
   if (waiting_.size() > waiting_max) {
-    context_.judge.fail("bounded_queues",
-                        fmt::format("{} control messages wait for node {}", waiting_.size(),
-                                    dvs::raw(peer_)));
+    context_.judge.fail("bounded_queues", fmt::format("{} control messages wait for node {}",
+                                                      waiting_.size(), dvs::raw(peer_)));
   }
   return true;
 }
@@ -97,7 +96,9 @@ void Lane::on_disconnected() {
   owner_.settle();
 }
 
-void Lane::on_writable() { pump(); }
+void Lane::on_writable() {
+  pump();
+}
 
 void Lane::on_frame(const dvk::wire::FrameHeader& header, dvs::BytesView payload) {
   if (const auto result = core_.on_frame(now(), header, payload); !result) {
@@ -113,7 +114,9 @@ void Lane::on_frame(const dvk::wire::FrameHeader& header, dvs::BytesView payload
 
 // --- LinkCore ---
 
-void Lane::on_message(dvs::BytesView payload) { owner_.on_lane_message(peer_, lane_, payload); }
+void Lane::on_message(dvs::BytesView payload) {
+  owner_.on_lane_message(peer_, lane_, payload);
+}
 
 void Lane::on_event(const LinkEvent& event) {
   const bool is_state = event.kind == LinkEvent::Kind::state_changed;

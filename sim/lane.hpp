@@ -13,8 +13,7 @@ namespace sim {
 class LaneOwner {
  public:
   virtual void on_lane_message(NodeId peer, std::uint8_t lane, dvs::BytesView payload) = 0;
-  virtual void on_lane_event(NodeId peer, std::uint8_t lane,
-                             const dvk::core::LinkEvent& event) = 0;
+  virtual void on_lane_event(NodeId peer, std::uint8_t lane, const dvk::core::LinkEvent& event) = 0;
   // The end of what one event brought: time to let everything go out.
   virtual void settle() = 0;
   virtual Instant daemon_ready_at() const = 0;

@@ -41,7 +41,9 @@ void Library::stop() {
 void Library::tell_daemon(dvk::wire::ToDaemon message, dvs::Bytes state) {
   attachment_.to_daemon.push({std::move(message), std::move(state)});
 }
-void Library::tell_daemon_closed() { attachment_.to_daemon.push({std::nullopt, {}}); }
+void Library::tell_daemon_closed() {
+  attachment_.to_daemon.push({std::nullopt, {}});
+}
 
 // --- Clock ---
 
@@ -195,7 +197,8 @@ void Library::on_daemon_message(ToProcessItem&& item) {
   if (core_) event.from = core_->self();
   if (const auto* route = std::get_if<dvk::wire::Route>(&item.message)) {
     event.to = route->peer;
-    event.c = static_cast<std::uint64_t>(route->kind) << 16 | static_cast<std::uint64_t>(route->error);
+    event.c =
+        static_cast<std::uint64_t>(route->kind) << 16 | static_cast<std::uint64_t>(route->error);
   }
   context_.record(event);
   struct Visitor {
@@ -257,9 +260,7 @@ void Library::on_route(const dvk::wire::Route& route, std::shared_ptr<PeerRing> 
       use_ring(route.peer, nullptr);
       core_->path_waiting(route.peer);
       break;
-    case RouteKind::gone:
-      on_gone(route.peer, route.error);
-      break;
+    case RouteKind::gone: on_gone(route.peer, route.error); break;
   }
   if (!copies_.empty()) copy_alarm_.set_by(context_.now());
   upper_.on_mail();

@@ -2,7 +2,8 @@
 // daemon, and carries packets over the ring to the daemon or the ring to a peer beside it.
 //
 // Rules that go beyond the messages themselves:
-//  * While frozen it believes no route, and what comes by the old ones is lost: it asks for all anew
+//  * While frozen it believes no route, and what comes by the old ones is lost: it asks for all
+//  anew
 //    when it goes on.
 //  * Before a peer's end is believed, what it had written into its ring is read.
 //  * Only the ring that came with the latest route to a peer is read and written.
@@ -121,7 +122,7 @@ class Library final : dvk::core::Carrier, public RingReader {
   bool is_backup_ = false;
   std::optional<dvk::core::EndpointCore> core_;
   std::map<Address, std::shared_ptr<PeerRing>> rings_;  // peers reached by a ring
-  std::set<Address> blocked_;  // peers whose packets found no room
+  std::set<Address> blocked_;                           // peers whose packets found no room
   std::map<std::uint64_t, Copy> copies_;
   std::uint64_t next_request_ = 1;
   NodeId move_target_{};

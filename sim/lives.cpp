@@ -39,6 +39,7 @@ void Lives::hold(const Address& address, const Process* holder) {
   // Its node may have died with the process it came from: then the adopter will be told so.
   if (life.ended) return;
   life.holders.insert(holder);
+  life.is_in_doubt = true;
 }
 
 void Lives::activate(const Address& address, const Process* holder) {
@@ -50,6 +51,7 @@ void Lives::activate(const Address& address, const Process* holder) {
     judge_.fail("ownership", "two live owners of one endpoint", {address});
   }
   life.active = holder;
+  life.is_in_doubt = false;
 }
 
 void Lives::deactivate(const Address& address, const Process* holder) {
@@ -87,8 +89,8 @@ void Lives::check_at_end() {
   for (const Address& address : order_) {
     const Life& life = at(address);
     if (life.declared_dead && !life.ended) {
-      judge_.fail("false_death", "an endpoint lives that was declared dead to " +
-                                     to_string(life.declared_to),
+      judge_.fail("false_death",
+                  "an endpoint lives that was declared dead to " + to_string(life.declared_to),
                   {address, life.declared_to});
     }
     if (!life.ended && life.active == nullptr) {

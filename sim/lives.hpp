@@ -1,5 +1,6 @@
-// Who lives, as only the world knows it, and the laws about that: an endpoint has exactly one active
-// owner, nobody who is declared dead acts again, and nobody learns of a death that did not happen.
+// Who lives, as only the world knows it, and the laws about that: an endpoint has exactly one
+// active owner, nobody who is declared dead acts again, and nobody learns of a death that did not
+// happen.
 #pragma once
 
 #include <cstdint>
@@ -29,8 +30,9 @@ struct Life {
   std::optional<Instant> ended{};
   std::optional<Instant> declared_dead{};
   Address declared_to{};
-  const Process* active = nullptr;    // who may act for it
+  const Process* active = nullptr;     // who may act for it
   std::set<const Process*> holders{};  // who acts or may come to; by identity only, never iterated
+  bool is_in_doubt = false;  // only the daemons know where it goes on, or that it has ended
 };
 
 class Lives {
@@ -54,6 +56,9 @@ class Lives {
   bool is_alive(const Address& address) const {
     const Life* life = find(address);
     return life != nullptr && !life->ended;
+  }
+  bool surely_lives(const Address& address) const {
+    return is_alive(address) && !find(address)->is_in_doubt;
   }
   // All that ever lived, in the order of their births.
   const std::vector<Address>& all() const { return order_; }

@@ -11,8 +11,7 @@ using dvs::Errc;
 Memory::Memory(std::size_t bytes, std::size_t slot_count, Random& random) : bytes_(bytes) {
   for (std::size_t i = 0; i < slot_count; ++i) {
     Slot slot{.offset = i * (bytes / slot_count), .bytes = bytes / slot_count};
-    slot.access = random.one_in(2) ? Access::everything
-                                   : static_cast<Access>(random.below(3));
+    slot.access = random.one_in(2) ? Access::everything : static_cast<Access>(random.below(3));
     refill(slots_.emplace_back(std::move(slot)), random.next());
   }
 }
@@ -60,8 +59,8 @@ dvs::Result<std::span<std::byte>> Memory::range(const dvs::Address& owner,
   if (found == grants_.end()) return dvs::fail(Errc::grant_denied);
   if (found->second.is_revoked) return dvs::fail(Errc::grant_revoked);
   const Slot& slot = slots_[found->second.slot];
-  const bool is_allowed = slot.access == Access::everything ||
-                          (slot.access == Access::only_write) == is_write;
+  const bool is_allowed =
+      slot.access == Access::everything || (slot.access == Access::only_write) == is_write;
   const bool is_for_it = !slot.grantee || *slot.grantee == orderer;
   if (!is_allowed || !is_for_it || !fits(slot.bytes)) return dvs::fail(Errc::grant_denied);
   return std::span(bytes_).subspan(slot.offset + offset, bytes);

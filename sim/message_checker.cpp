@@ -19,13 +19,12 @@ void MessageChecker::sent(const Address& from, const Address& to, StampKind kind
   pair.outstanding_cost += cost;
   // One item of any size is taken when nothing else waits.
   const std::uint64_t largest = dvk::wire::max_message_bytes + limits_.packet_cost;
-  const std::uint64_t bound =
-      std::max(limits_.send_queue_cost, largest) + limits_.window_cost;
+  const std::uint64_t bound = std::max(limits_.send_queue_cost, largest) + limits_.window_cost;
   if (pair.outstanding_cost > bound) {
-    judge_.fail("bounded_queues",
-                fmt::format("{} bytes are under way, at most {} should be", pair.outstanding_cost,
-                            bound),
-                {from, to});
+    judge_.fail(
+        "bounded_queues",
+        fmt::format("{} bytes are under way, at most {} should be", pair.outstanding_cost, bound),
+        {from, to});
   }
 }
 
@@ -33,9 +32,8 @@ void MessageChecker::settle(Pair& pair, std::size_t index) {
   Item& item = pair.items[index];
   if (!item.is_settled && index >= pair.first_open) pair.outstanding_cost -= item.cost;
   item.is_settled = true;
-  while (pair.first_unsettled < pair.items.size() &&
-         (pair.items[pair.first_unsettled].is_settled ||
-          pair.items[pair.first_unsettled].is_lost)) {
+  while (pair.first_unsettled < pair.items.size() && (pair.items[pair.first_unsettled].is_settled ||
+                                                      pair.items[pair.first_unsettled].is_lost)) {
     ++pair.first_unsettled;
   }
   while (pair.first_open < pair.items.size() && pair.items[pair.first_open].is_settled) {
@@ -48,7 +46,8 @@ void MessageChecker::taken(const Address& from, const Address& to, const Stamp& 
   Pair& pair = pairs_[{from, to}];
   if (stamp.from != dvs::raw(from.incarnation) || stamp.to != dvs::raw(to.incarnation) ||
       stamp.number == 0 || stamp.number > pair.items.size()) {
-    return judge_.fail("content", "something was delivered that was never sent to here", {from, to});
+    return judge_.fail("content", "something was delivered that was never sent to here",
+                       {from, to});
   }
   const std::size_t index = stamp.number - 1;
   if (pair.items[index].is_delivered) {
@@ -73,13 +72,13 @@ void MessageChecker::check_order(const Key& key, Pair& pair, std::size_t index,
     skipped = i + 1;
   }
   const std::uint64_t number = index + 1;
-  const bool is_excused = std::ranges::any_of(pair.breaks, [&](std::uint64_t mark) {
-    return mark >= skipped && mark < number;
-  });
+  const bool is_excused = std::ranges::any_of(
+      pair.breaks, [&](std::uint64_t mark) { return mark >= skipped && mark < number; });
   if ((skipped != 0 && !is_excused) || pair.items[index].is_lost) {
-    judge_.fail("fifo",
-                fmt::format("number {} was delivered out of order, {} was skipped", number, skipped),
-                {key.first, key.second});
+    judge_.fail(
+        "fifo",
+        fmt::format("number {} was delivered out of order, {} was skipped", number, skipped),
+        {key.first, key.second});
   }
 }
 
@@ -139,9 +138,8 @@ bool MessageChecker::is_notify_pending(const Pair& pair, const Bit& bit) {
 
 bool MessageChecker::is_pending(const Pair& pair) const {
   return pair.first_open < pair.items.size() ||
-         std::ranges::any_of(pair.bits, [&](const auto& bit) {
-           return is_notify_pending(pair, bit.second);
-         });
+         std::ranges::any_of(pair.bits,
+                             [&](const auto& bit) { return is_notify_pending(pair, bit.second); });
 }
 
 std::optional<std::pair<Address, Address>> MessageChecker::find_pending() {

@@ -1,6 +1,6 @@
 // The delivery law for what one life sends to another: messages and requests in one order, at most
-// once, exactly once unless a break was reported and counted; notify bits at least once, and no more
-// often than they were set; and no more under way than the bounds of the queues allow.
+// once, exactly once unless a break was reported and counted; notify bits at least once, and no
+// more often than they were set; and no more under way than the bounds of the queues allow.
 #pragma once
 
 #include <array>
@@ -58,7 +58,7 @@ class MessageChecker {
     std::uint64_t last_set = 0, last_delivery = 0;  // in the order of all steps of the pair
   };
   struct Pair {
-    std::vector<Item> items;         // number 1 first
+    std::vector<Item> items;            // number 1 first
     std::size_t first_open = 0;         // all before are settled or excused
     std::size_t first_unsettled = 0;    // all before are settled or lost
     std::vector<std::uint64_t> breaks;  // numbers of the last item sent before each

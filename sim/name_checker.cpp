@@ -28,29 +28,36 @@ void NameChecker::granted(const Name& name, std::uint64_t attempt, const Address
   check_single(name, record, address);
 }
 
-void NameChecker::backup_ready(const Name& name, const Address& backup) {
+void NameChecker::backup_ready(const Name& name, std::uint64_t attempt, const Address& backup) {
   records_[name].backups.push_back(backup);
+  // It may be promoted and die before anybody hears of it.
+  requested(name, attempt);
+}
+
+void NameChecker::goes_on(const Name& name, const Address& address) {
+  check_single(name, records_[name], address);
 }
 
 void NameChecker::promoted(const Name& name, const Address& backup, const Address& address) {
   Record& record = records_[name];
   std::erase(record.backups, backup);
   // The directory may have known it before the backup itself.
-  record.claims.push_back({.requested = Instant{},
-                           .granted = scheduler_.now(),
-                           .address = address});
+  record.claims.push_back(
+      {.requested = Instant{}, .granted = scheduler_.now(), .address = address});
   check_single(name, record, address);
 }
 
 void NameChecker::check_single(const Name& name, const Record& record, const Address& newest) {
   for (const Claim& claim : record.claims) {
-    if (!claim.address || claim.address == newest || !lives_.is_alive(claim.address)) continue;
+    if (!claim.address || claim.address == newest || !lives_.surely_lives(claim.address)) continue;
     judge_.fail("names", fmt::format("two live endpoints hold the name \"{}\"", name.second),
                 {claim.address, newest});
   }
 }
 
-void NameChecker::looked_up(Lookup lookup) { lookups_.push_back(std::move(lookup)); }
+void NameChecker::looked_up(Lookup lookup) {
+  lookups_.push_back(std::move(lookup));
+}
 
 const NameChecker::Name* NameChecker::find_orphan() const {
   for (const auto& [name, record] : records_) {
@@ -70,10 +77,10 @@ const NameChecker::Name* NameChecker::find_orphan() const {
 bool NameChecker::may_answer(const Lookup& lookup, const Record& record) const {
   return std::ranges::any_of(record.claims, [&](const Claim& claim) {
     // A process that died before it heard of its success may have held the name meanwhile.
-    const bool is_it = claim.address == lookup.found || claim.granted == end_of_time;
+    const bool is_unheard = claim.granted == end_of_time && lives_.find(lookup.found) == nullptr;
+    const bool is_it = claim.address == lookup.found || is_unheard;
     const Life* life = lives_.find(claim.address);
-    const Instant ended =
-        life != nullptr ? life->ended.value_or(end_of_time) : claim.withdrawn;
+    const Instant ended = life != nullptr ? life->ended.value_or(end_of_time) : claim.withdrawn;
     const bool was_there = ended == end_of_time || ended + grace_ >= lookup.began;
     return is_it && claim.requested <= lookup.ended && was_there;
   });

@@ -1,6 +1,6 @@
 // The law of names: at most one live endpoint holds a name, a lookup answers with one that held it
-// during the lookup (or died so shortly before that the directory could not know), and a name with a
-// live backup does not stay without a holder.
+// during the lookup (or died so shortly before that the directory could not know), and a name with
+// a live backup does not stay without a holder.
 #pragma once
 
 #include <cstdint>
@@ -9,8 +9,8 @@
 #include <utility>
 #include <vector>
 
-#include <dvs/ids.hpp>
 #include <dvs/error.hpp>
+#include <dvs/ids.hpp>
 
 #include "sim/judge.hpp"
 #include "sim/lives.hpp"
@@ -30,7 +30,9 @@ class NameChecker {
   void withdrawn(const Name& name, std::uint64_t attempt);
   // Its daemon says that it holds the name, in the life `address`.
   void granted(const Name& name, std::uint64_t attempt, const Address& address);
-  void backup_ready(const Name& name, const Address& backup);
+  void backup_ready(const Name& name, std::uint64_t attempt, const Address& backup);
+  // After a move, whatever came of it; meanwhile nobody could know whether it lived.
+  void goes_on(const Name& name, const Address& address);
   void promoted(const Name& name, const Address& backup, const Address& address);
 
   struct Lookup {

@@ -33,8 +33,8 @@ class NodeClock {
  private:
   static constexpr std::int64_t million = 1'000'000;
   static Duration scale(Duration value, std::int64_t numerator, std::int64_t denominator) {
-    return Duration(static_cast<Duration::rep>(static_cast<__int128>(value.count()) * numerator /
-                                               denominator));
+    return Duration(
+        static_cast<Duration::rep>(static_cast<__int128>(value.count()) * numerator / denominator));
   }
 
   Duration offset_;

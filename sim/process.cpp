@@ -67,9 +67,11 @@ void Process::on_given(const Address& address) {
   context_.record({.what = Happening::life_began, .node = dvs::raw(machine_.id), .from = address});
   if (!plan_.hello.name.empty()) {
     if (is_backup) {
-      context_.names.backup_ready(name(), address);
+      context_.names.backup_ready(name(), attempt_, address);
     } else if (is_first) {
       context_.names.granted(name(), attempt_, address);
+    } else {
+      context_.names.promoted(name(), *held_.begin(), address);
     }
   }
   if (is_dead_) return context_.lives.let_go(address, this);
@@ -83,7 +85,9 @@ void Process::on_welcome() {
   application_->begin(*this);
 }
 
-void Process::on_refused(Errc) { kill(); }
+void Process::on_refused(Errc) {
+  kill();
+}
 
 void Process::on_adopting() {
   context_.lives.hold(library_.address(), this);
@@ -94,6 +98,7 @@ void Process::on_adopt_result(Errc error) {
   const Address& address = library_.address();
   if (error != Errc{}) return kill();
   context_.lives.activate(address, this);
+  check_name(address);
   application_ = &owner_.application_of(address);
   owner_.on_move_ended(address);
   application_->go_on(*this);
@@ -106,21 +111,24 @@ void Process::on_frozen() {
 
 void Process::on_move_result(Errc error) {
   const Address& address = library_.address();
-  context_.record({.what = Happening::move_ended,
-                   .from = address,
-                   .a = static_cast<std::uint64_t>(error)});
+  context_.record(
+      {.what = Happening::move_ended, .from = address, .a = static_cast<std::uint64_t>(error)});
   if (error == Errc{}) {
     application_ = nullptr;  // it goes on elsewhere
     return kill();
   }
   context_.lives.activate(address, this);
+  check_name(address);
   owner_.on_move_ended(address);
   application_->go_on(*this);
 }
 
+void Process::check_name(const Address& address) {
+  const Life* life = context_.lives.find(address);
+  if (!life->name.empty()) context_.names.goes_on({address.container, life->name}, address);
+}
+
 void Process::on_promoted(const Address& old) {
-  const Address& address = library_.address();
-  context_.names.promoted(name(), old, address);
   context_.calls.forget(old);
   context_.copies.forget(old);
   context_.lives.let_go(old, this);

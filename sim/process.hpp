@@ -58,6 +58,7 @@ class Process final : LibraryUpper {
   void on_daemon_ring_room() { library_.on_daemon_ring_room(); }
 
  private:
+  void check_name(const Address& address);
   // LibraryUpper
   void on_welcome() override;
   void on_refused(dvs::Errc error) override;

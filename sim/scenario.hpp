@@ -1,4 +1,5 @@
-// What kind of world a seed makes: sizes, speeds, and how much goes wrong. Drawn once, at the start.
+// What kind of world a seed makes: sizes, speeds, and how much goes wrong. Drawn once, at the
+// start.
 #pragma once
 
 #include <cstdint>
@@ -38,10 +39,10 @@ struct FaultIntervals {
 struct Traffic {
   Duration operation_interval{};  // of each application, on average
   unsigned message = 10, call = 10, notify = 5, copy = 0, lookup = 2, watch = 1;
-  unsigned large_permille = 50;   // of messages: up to 64 KiB
-  unsigned slow_permille = 100;   // of applications: receive slowly
-  unsigned filter_permille = 100; // of applications: take requests or one sender first
-  unsigned forged_permille = 0;   // of operations: a forged packet instead
+  unsigned large_permille = 50;    // of messages: up to 64 KiB
+  unsigned slow_permille = 100;    // of applications: receive slowly
+  unsigned filter_permille = 100;  // of applications: take requests or one sender first
+  unsigned forged_permille = 0;    // of operations: a forged packet instead
 };
 
 struct Scenario {
@@ -60,7 +61,7 @@ struct Scenario {
   std::size_t ring_bytes = 256 * 1024;
   std::size_t memory_bytes = 0;  // of an application, for copies
   LaneCharacter message_lane{}, bulk_lane{};
-  DelayRange local_delay{};      // between a process and its daemon or a process beside it
+  DelayRange local_delay{};  // between a process and its daemon or a process beside it
   FaultIntervals faults{};
   Traffic traffic{};
   // Of the oracle: from a node's death to the fact, and from the fact to a node's knowledge of it.

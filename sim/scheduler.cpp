@@ -41,7 +41,9 @@ void Alarm::set(Instant when) {
 
 void Alarm::plan(Instant when) {
   planned_ = when;
-  scheduler_.at(when, [this, when] { expire(when); });
+  scheduler_.at(when, [this, when, is_alive = is_alive_] {
+    if (*is_alive) expire(when);
+  });
 }
 
 // An event whose alarm was put off or cleared since does nothing but plan the next.
@@ -51,7 +53,8 @@ void Alarm::expire(Instant planned) {
   if (wanted_ == end_of_time) return;
   if (wanted_ > scheduler_.now()) return plan(wanted_);
   wanted_ = end_of_time;
-  ring_();
+  const auto ring = ring_;  // it may take this alarm with it
+  ring();
 }
 
 }  // namespace sim

@@ -5,6 +5,7 @@
 #include <chrono>
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <vector>
 
 #include "base/bytes.hpp"
@@ -56,11 +57,12 @@ class Scheduler {
   std::vector<std::uint32_t> free_slots_;
 };
 
-// Calls back at a time that may be changed at will. Must not be destroyed while its scheduler runs.
+// Calls back at a time that may be changed at will.
 class Alarm {
  public:
   Alarm(Scheduler& scheduler, std::function<void()> ring)
       : scheduler_(scheduler), ring_(std::move(ring)) {}
+  ~Alarm() { *is_alive_ = false; }
   Alarm(const Alarm&) = delete;
   Alarm& operator=(const Alarm&) = delete;
 
@@ -76,6 +78,8 @@ class Alarm {
  private:
   void plan(Instant when);
   void expire(Instant planned);
+
+  std::shared_ptr<bool> is_alive_ = std::make_shared<bool>(true);  // for events under way
 
   Scheduler& scheduler_;
   std::function<void()> ring_;

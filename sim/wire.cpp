@@ -105,7 +105,9 @@ void Wire::break_off() {
   }
 }
 
-void Wire::cut(Duration how_long) { cut_until_ = std::max(cut_until_, context_.now() + how_long); }
+void Wire::cut(Duration how_long) {
+  cut_until_ = std::max(cut_until_, context_.now() + how_long);
+}
 
 void Wire::heal() {
   cut_until_ = {};
@@ -144,8 +146,8 @@ void Wire::send(NodeId sender, const dvk::wire::Frame& frame) {
 
 void Wire::post(End& to, Travelling frame) {
   if (frame.connection < to.attached || frame.connection < connection_) return;
-  Instant arrival = context_.now() +
-                    context_.random.between(character_.delay.least, character_.delay.most);
+  Instant arrival =
+      context_.now() + context_.random.between(character_.delay.least, character_.delay.most);
   // What is on the way while the cable is cut arrives later: TCP repeats it.
   if (is_cut()) arrival = std::max(arrival, cut_until_ + character_.delay.least);
   arrival = std::max(arrival, to.last_arrival);

@@ -1,8 +1,9 @@
-// What lies between two nodes on one lane: connections that come, carry frames more or less well, and
-// break; and the cable under them, which can be cut.
+// What lies between two nodes on one lane: connections that come, carry frames more or less well,
+// and break; and the cable under them, which can be cut.
 //
-// A connection has a number. The two ends learn of its beginning and its end at times of their own, if
-// at all. Frames of one connection never turn up in another, which is all that a link asks of its carrier.
+// A connection has a number. The two ends learn of its beginning and its end at times of their own,
+// if at all. Frames of one connection never turn up in another, which is all that a link asks of
+// its carrier.
 #pragma once
 
 #include <array>
@@ -50,7 +51,9 @@ class Wire {
   void break_off();
   void cut(Duration how_long);
   void heal();
-  bool is_connected() const { return ends_[0].attached != 0 && ends_[0].attached == ends_[1].attached; }
+  bool is_connected() const {
+    return ends_[0].attached != 0 && ends_[0].attached == ends_[1].attached;
+  }
   NodeId low() const { return ends_[0].node; }
   NodeId high() const { return ends_[1].node; }
   std::uint8_t lane() const { return lane_; }

@@ -26,8 +26,8 @@ World::World(Context& context)
   for (const NodeId low : node_ids_) {
     for (const NodeId high : node_ids_) {
       if (!(low < high)) continue;
-      wires_.push_back(std::make_unique<Wire>(context, low, high, message_lane,
-                                              context.scenario.message_lane));
+      wires_.push_back(
+          std::make_unique<Wire>(context, low, high, message_lane, context.scenario.message_lane));
       wires_.push_back(
           std::make_unique<Wire>(context, low, high, bulk_lane, context.scenario.bulk_lane));
     }

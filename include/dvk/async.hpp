@@ -1,4 +1,5 @@
-// An endpoint for coroutines of Boost.Asio: many calls and receives under way at once, on one thread.
+// An endpoint for coroutines of Boost.Asio: many calls and receives under way at once, on one
+// thread.
 //
 // Header-only and apart from the rest, so that libdvk itself needs no Boost. Usage:
 //
@@ -33,7 +34,9 @@ namespace dvk {
 class AsyncEndpoint {
  public:
   AsyncEndpoint(boost::asio::any_io_executor executor, Endpoint endpoint)
-      : endpoint_(std::move(endpoint)), executor_(std::move(executor)), descriptor_(executor_),
+      : endpoint_(std::move(endpoint)),
+        executor_(std::move(executor)),
+        descriptor_(executor_),
         clock_(executor_) {}
   AsyncEndpoint(const AsyncEndpoint&) = delete;
   AsyncEndpoint& operator=(const AsyncEndpoint&) = delete;
@@ -43,8 +46,8 @@ class AsyncEndpoint {
   // For everything that does not block: address, notify, grant, ... Call kick() after it.
   Endpoint& endpoint() { return endpoint_; }
 
-  // Serves the endpoint and completes the operations below, until stop() or until the endpoint ends;
-  // then every operation under way ends with `cancelled` or with what ended the endpoint.
+  // Serves the endpoint and completes the operations below, until stop() or until the endpoint
+  // ends; then every operation under way ends with `cancelled` or with what ended the endpoint.
   boost::asio::awaitable<Result<void>> run() {
     boost::system::error_code failure;
     // The descriptor stays the endpoint's: it is released, not closed, at the end.
@@ -53,8 +56,8 @@ class AsyncEndpoint {
     Result<void> result;
     while (result && !is_stopping_) result = co_await turn();
     descriptor_.release();
-    const Error reason = result ? Error{Errc::cancelled, 0, "the endpoint was stopped"}
-                                : result.error();
+    const Error reason =
+        result ? Error{Errc::cancelled, 0, "the endpoint was stopped"} : result.error();
     end_ = reason;
     for (Waiting* waiting : std::exchange(waiting_, {})) waiting->finish(std::unexpected(reason));
     co_return result;
@@ -76,14 +79,14 @@ class AsyncEndpoint {
     return operate<Incoming>(deadline, [](Endpoint& e) { return e.receive(Deadline::now()); });
   }
   boost::asio::awaitable<Result<Request>> receive_request(Deadline deadline = {}) {
-    return operate<Request>(deadline, [](Endpoint& e) { return e.receive_request(Deadline::now()); });
+    return operate<Request>(deadline,
+                            [](Endpoint& e) { return e.receive_request(Deadline::now()); });
   }
   boost::asio::awaitable<Result<Bytes>> call(Address to, Bytes payload, Deadline deadline = {}) {
     const Result<CallId> call = endpoint_.start_call(to, payload);
     if (!call) co_return std::unexpected(call.error());
-    auto reply = co_await operate<Bytes>(deadline, [id = *call](Endpoint& e) {
-      return e.finish_call(id, Deadline::now());
-    });
+    auto reply = co_await operate<Bytes>(
+        deadline, [id = *call](Endpoint& e) { return e.finish_call(id, Deadline::now()); });
     if (!reply && (reply.error() == Errc::deadline || reply.error() == Errc::cancelled)) {
       endpoint_.cancel_call(*call);
     }
@@ -92,7 +95,8 @@ class AsyncEndpoint {
   boost::asio::awaitable<Result<void>> send(Address to, Bytes payload, Deadline deadline = {}) {
     return operate<void>(deadline, [to, payload = std::move(payload)](Endpoint& e) {
       auto sent = e.send(to, payload, Deadline::now());
-      if (!sent && sent.error() == Errc::queue_full) return Result<void>(dvs::fail(Errc::would_block));
+      if (!sent && sent.error() == Errc::queue_full)
+        return Result<void>(dvs::fail(Errc::would_block));
       return sent;
     });
   }
@@ -159,9 +163,10 @@ class AsyncEndpoint {
     if (!has_finished && !is_kicked_ && *sleep != dvs::Duration::zero()) {
       clock_.expires_at(next_deadline(*sleep));
       boost::system::error_code first, second;
-      co_await (descriptor_.async_wait(boost::asio::posix::stream_descriptor::wait_read,
-                                       boost::asio::redirect_error(boost::asio::use_awaitable, first)) ||
-                clock_.async_wait(boost::asio::redirect_error(boost::asio::use_awaitable, second)));
+      co_await (
+          descriptor_.async_wait(boost::asio::posix::stream_descriptor::wait_read,
+                                 boost::asio::redirect_error(boost::asio::use_awaitable, first)) ||
+          clock_.async_wait(boost::asio::redirect_error(boost::asio::use_awaitable, second)));
     } else {
       clock_.expires_at(dvs::TimePoint::min());  // let the others run
       co_await clock_.async_wait(boost::asio::use_awaitable);
@@ -187,7 +192,8 @@ class AsyncEndpoint {
 
   dvs::TimePoint next_deadline(dvs::Duration sleep) const {
     const dvs::TimePoint now = std::chrono::steady_clock::now();
-    dvs::TimePoint until = sleep < dvs::TimePoint::max() - now ? now + sleep : dvs::TimePoint::max();
+    dvs::TimePoint until =
+        sleep < dvs::TimePoint::max() - now ? now + sleep : dvs::TimePoint::max();
     for (const Waiting* waiting : waiting_) until = std::min(until, waiting->deadline);
     return until;
   }

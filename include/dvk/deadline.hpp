@@ -5,8 +5,8 @@
 
 namespace dvk {
 
-// Made from a duration (from now on), a time point, or nothing (no limit). Deadline::now() never blocks:
-// a call that cannot end at once returns would_block.
+// Made from a duration (from now on), a time point, or nothing (no limit). Deadline::now() never
+// blocks: a call that cannot end at once returns would_block.
 class Deadline {
  public:
   constexpr Deadline() = default;

@@ -13,7 +13,8 @@ namespace dvs {
 using Bytes = std::vector<std::byte>;
 using BytesView = std::span<const std::byte>;
 
-// Pure code is handed the time; only the outermost loop reads a clock. In simulation it is invented.
+// Pure code is handed the time; only the outermost loop reads a clock. In simulation it is
+// invented.
 using TimePoint = std::chrono::steady_clock::time_point;
 using Duration = std::chrono::steady_clock::duration;
 constexpr TimePoint never = TimePoint::max();
@@ -24,6 +25,8 @@ inline BytesView as_bytes(std::string_view text) {
 inline std::string_view as_text(BytesView bytes) {
   return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
 }
-inline Bytes to_bytes(BytesView view) { return Bytes(view.begin(), view.end()); }
+inline Bytes to_bytes(BytesView view) {
+  return Bytes(view.begin(), view.end());
+}
 
 }  // namespace dvs

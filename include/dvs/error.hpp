@@ -17,33 +17,33 @@ namespace dvs {
 
 enum class Errc : std::uint16_t {
   // refused
-  invalid_argument = 1,    // an argument is outside its documented range
-  message_too_large = 2,   // more than max_message_bytes
-  unknown_endpoint = 3,    // no such endpoint or name, or that incarnation never lived
-  name_in_use = 4,         // a live endpoint holds the name
-  not_permitted = 5,       // the privilege rules forbid it
-  grant_denied = 6,        // no such grant, wrong grantee, wrong direction or out of range
-  grant_revoked = 7,       // the grant existed and has been revoked
-  bad_address = 8,         // memory named by a copy is not mapped as the copy needs it
-  unsupported = 9,         // this host or build lacks what the call needs
+  invalid_argument = 1,   // an argument is outside its documented range
+  message_too_large = 2,  // more than max_message_bytes
+  unknown_endpoint = 3,   // no such endpoint or name, or that incarnation never lived
+  name_in_use = 4,        // a live endpoint holds the name
+  not_permitted = 5,      // the privilege rules forbid it
+  grant_denied = 6,       // no such grant, wrong grantee, wrong direction or out of range
+  grant_revoked = 7,      // the grant existed and has been revoked
+  bad_address = 8,        // memory named by a copy is not mapped as the copy needs it
+  unsupported = 9,        // this host or build lacks what the call needs
   // retry
-  would_block = 20,        // nothing to receive, or no room to send, right now
-  queue_full = 21,         // the bounded queue towards the peer is full
-  not_ready = 22,          // the endpoint is frozen for a move, or the directory is rebuilding
+  would_block = 20,  // nothing to receive, or no room to send, right now
+  queue_full = 21,   // the bounded queue towards the peer is full
+  not_ready = 22,    // the endpoint is frozen for a move, or the directory is rebuilding
   // outcome unknown
-  peer_died = 40,          // the peer's incarnation ended before it answered
-  unreachable = 41,        // the path to the peer was lost before it answered
-  cancelled = 42,          // the caller cancelled
-  deadline = 43,           // the caller's deadline passed
+  peer_died = 40,    // the peer's incarnation ended before it answered
+  unreachable = 41,  // the path to the peer was lost before it answered
+  cancelled = 42,    // the caller cancelled
+  deadline = 43,     // the caller's deadline passed
   // fatal
-  detached = 60,           // the daemon that hosts the endpoint is gone
-  moved = 61,              // the endpoint lives on another node now
-  protocol_violation = 62, // the other side sent what the protocol forbids
-  version_mismatch = 63,   // the other side speaks another protocol version
-  wrong_cluster = 64,      // the other side's certificate belongs to another cluster
+  detached = 60,            // the daemon that hosts the endpoint is gone
+  moved = 61,               // the endpoint lives on another node now
+  protocol_violation = 62,  // the other side sent what the protocol forbids
+  version_mismatch = 63,    // the other side speaks another protocol version
+  wrong_cluster = 64,       // the other side's certificate belongs to another cluster
   certificate_expired = 65,
   certificate_rejected = 66,
-  system = 67,             // an operating system call failed: see os_errno
+  system = 67,  // an operating system call failed: see os_errno
 };
 
 enum class ErrorClass : std::uint8_t { refused, retry, outcome_unknown, fatal };

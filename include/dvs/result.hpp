@@ -27,16 +27,17 @@ inline std::unexpected<Error> fail_os(std::string what, int os_errno = errno) {
 #define DVS_CONCAT_INNER(a, b) a##b
 #define DVS_CONCAT(a, b) DVS_CONCAT_INNER(a, b)
 
-// DVS_TRY(auto value, expression): returns the error from the enclosing function, or binds the value.
-#define DVS_TRY(declaration, ...)                                                   \
-  auto DVS_CONCAT(dvs_try_, __LINE__) = (__VA_ARGS__);                              \
-  if (!DVS_CONCAT(dvs_try_, __LINE__))                                              \
-    return std::unexpected(std::move(DVS_CONCAT(dvs_try_, __LINE__)).error());      \
+// DVS_TRY(auto value, expression): returns the error from the enclosing function, or binds the
+// value.
+#define DVS_TRY(declaration, ...)                                              \
+  auto DVS_CONCAT(dvs_try_, __LINE__) = (__VA_ARGS__);                         \
+  if (!DVS_CONCAT(dvs_try_, __LINE__))                                         \
+    return std::unexpected(std::move(DVS_CONCAT(dvs_try_, __LINE__)).error()); \
   declaration = *std::move(DVS_CONCAT(dvs_try_, __LINE__))
 
 // The same for Result<void>, or where the value is not needed.
-#define DVS_CHECK(...)                                                              \
-  do {                                                                              \
-    if (auto dvs_check_result = (__VA_ARGS__); !dvs_check_result)                   \
-      return std::unexpected(std::move(dvs_check_result).error());                  \
+#define DVS_CHECK(...)                                             \
+  do {                                                             \
+    if (auto dvs_check_result = (__VA_ARGS__); !dvs_check_result)  \
+      return std::unexpected(std::move(dvs_check_result).error()); \
   } while (false)

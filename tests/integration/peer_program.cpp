@@ -18,8 +18,8 @@
 //   copy_from ADDRESS GRANT OFFSET FROM BYTES     into the memory at FROM
 //   copy_to ADDRESS GRANT OFFSET FROM BYTES
 //   copy ADDRESS GRANT OFFSET ADDRESS GRANT OFFSET BYTES
-//   move_to NODE                                  answered first; then it moves with its memory, or goes on
-//   lookup NAME | send_to NAME | call NAME TEXT   "ok" (call: the reply), or the error
+//   move_to NODE                                  answered first; then it moves with its memory, or
+//   goes on lookup NAME | send_to NAME | call NAME TEXT   "ok" (call: the reply), or the error
 #include <sys/mman.h>
 #include <unistd.h>
 

@@ -66,8 +66,8 @@ void Conversation::set_path(PathKind path) {
   replay_at_ = dvs::never;
   replay_after_ = limits_.replay_after;
   is_probe_due_ = false;
-  // What the old path carried of acknowledgements and credit may be lost with it; and a peer that had
-  // given us up learns that there is a way again.
+  // What the old path carried of acknowledgements and credit may be lost with it; and a peer that
+  // had given us up learns that there is a way again.
   if (has_begun()) acknowledge_by(TimePoint::min());
 }
 
@@ -115,8 +115,8 @@ void Conversation::note_acknowledged(const PacketHeader& header) {
   advertised_credit_ = header.credit;
 }
 
-// The packet that brought the credit may be lost, and nothing else would come: a number that the peer has
-// had makes it acknowledge again.
+// The packet that brought the credit may be lost, and nothing else would come: a number that the
+// peer has had makes it acknowledge again.
 bool Conversation::flush_probe(Carrier& carrier) {
   if (is_starved()) {
     PacketHeader header;
@@ -155,10 +155,9 @@ bool Conversation::receive(const PacketHeader& header, TimePoint now) {
     received_cost_ = released_cost_ = 0;
     advertised_credit_ = limits_.window_cost;
   }
-  const std::uint64_t cost =
-      wire::uses_credit(header.kind) ? cost_of(header.payload_bytes) : 0;
-  // A peer that keeps to its credit never gets here with too much. Another one is not heard; nor is one
-  // that begins epoch after epoch while what it sent in older ones lies untaken.
+  const std::uint64_t cost = wire::uses_credit(header.kind) ? cost_of(header.payload_bytes) : 0;
+  // A peer that keeps to its credit never gets here with too much. Another one is not heard; nor is
+  // one that begins epoch after epoch while what it sent in older ones lies untaken.
   const bool is_over_credit = received_cost_ + cost > released_cost_ + limits_.window_cost;
   const bool is_hoarding = held_cost_ + cost > 4 * limits_.window_cost;
   const bool is_next = header.sequence == received_.received() + 1;
@@ -170,8 +169,8 @@ bool Conversation::receive(const PacketHeader& header, TimePoint now) {
   held_cost_ += cost;
   received_cost_ += cost;
   ++acknowledgements_owed_;
-  const bool is_due = path_ == PathKind::lossless ||
-                      acknowledgements_owed_ >= limits_.acknowledge_every;
+  const bool is_due =
+      path_ == PathKind::lossless || acknowledgements_owed_ >= limits_.acknowledge_every;
   acknowledge_by(is_due ? now : now + limits_.acknowledge_delay);
   return true;
 }
@@ -217,9 +216,8 @@ std::uint64_t Conversation::break_off() {
   std::ranges::for_each(window_.items(), count);
   std::ranges::for_each(waiting_, count);
   std::vector<Outgoing> replies;
-  std::ranges::copy_if(window_.items(), std::back_inserter(replies), [](const Outgoing& outgoing) {
-    return outgoing.kind == PacketKind::reply;
-  });
+  std::ranges::copy_if(window_.items(), std::back_inserter(replies),
+                       [](const Outgoing& outgoing) { return outgoing.kind == PacketKind::reply; });
   ++epoch_;
   window_.restart_at(1);
   for (Outgoing& reply : replies) window_.push(std::move(reply));
@@ -251,8 +249,8 @@ bool Conversation::on_tick(TimePoint now) {
 
 // One list of what travels with a moved endpoint, for both directions.
 void Conversation::fields(auto&& field) {
-  field(epoch_, sent_cost_, credit_, pending_bits_, notify_number_, handed_, peer_epoch_, held_cost_,
-        received_cost_, released_cost_, is_watched, is_notify_queued);
+  field(epoch_, sent_cost_, credit_, pending_bits_, notify_number_, handed_, peer_epoch_,
+        held_cost_, received_cost_, released_cost_, is_watched, is_notify_queued);
 }
 
 void Conversation::save(wire::Writer& writer) {

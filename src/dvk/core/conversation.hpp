@@ -1,9 +1,10 @@
-// One endpoint's half of a conversation with one peer: what it sends (numbered, retained, credited) and
-// what it takes (in order, once).
+// One endpoint's half of a conversation with one peer: what it sends (numbered, retained, credited)
+// and what it takes (in order, once).
 //
-// Laws kept here: per pair FIFO among what `receive` takes, at most once, and exactly once while both
-// lives go on and the conversation is not broken off. Replies, notifies and cancels need no credit; they
-// overtake messages that still wait for some, so nobody waits for a reply behind a full queue.
+// Laws kept here: per pair FIFO among what `receive` takes, at most once, and exactly once while
+// both lives go on and the conversation is not broken off. Replies, notifies and cancels need no
+// credit; they overtake messages that still wait for some, so nobody waits for a reply behind a
+// full queue.
 #pragma once
 
 #include <cstdint>
@@ -27,8 +28,8 @@ using wire::PacketHeader;
 using wire::PacketKind;
 
 struct Limits {
-  // What a receiver holds for one sender, and what a sender queues for one receiver. Cost is payload
-  // bytes plus packet_cost each.
+  // What a receiver holds for one sender, and what a sender queues for one receiver. Cost is
+  // payload bytes plus packet_cost each.
   std::uint64_t window_cost = 192 * 1024;
   std::uint64_t send_queue_cost = 384 * 1024;
   std::uint64_t packet_cost = 64;
@@ -40,8 +41,8 @@ struct Limits {
   Duration replay_after_max = std::chrono::seconds(8);
 };
 
-// What a receiver tells its sender: everything up to `number` of `epoch` was taken, and packets of a
-// total cost of `credit` may have been sent in that epoch.
+// What a receiver tells its sender: everything up to `number` of `epoch` was taken, and packets of
+// a total cost of `credit` may have been sent in that epoch.
 struct Acknowledgement {
   std::uint32_t epoch = 0;
   std::uint64_t number = 0;
@@ -88,8 +89,8 @@ class Conversation {
   void notify(std::uint64_t bits);
   // Takes back a request that has not left yet. False: it has (or may have).
   bool withdraw_request(std::uint64_t token);
-  // Whether anything was ever handed to a carrier or taken from the peer: then the peer may repeat what
-  // it sent, and knows our numbers.
+  // Whether anything was ever handed to a carrier or taken from the peer: then the peer may repeat
+  // what it sent, and knows our numbers.
   bool has_begun() const { return handed_ != 0 || epoch_ != 1 || was_heard(); }
   // Everything sent so far has been taken by the peer.
   bool is_flushed() const { return window_.empty() && waiting_.empty() && pending_bits_ == 0; }
@@ -118,9 +119,10 @@ class Conversation {
   }
 
   // --- Ends and clocks ---
-  // The path was given up: forgets what was not acknowledged and begins the next epoch. Returns how many
-  // messages and notifies (not requests, whose callers learn otherwise) may be lost. Replies go on in the
-  // next epoch: the caller may not know of the trouble and wait, and takes a second one for none.
+  // The path was given up: forgets what was not acknowledged and begins the next epoch. Returns how
+  // many messages and notifies (not requests, whose callers learn otherwise) may be lost. Replies
+  // go on in the next epoch: the caller may not know of the trouble and wait, and takes a second
+  // one for none.
   std::uint64_t break_off();
   TimePoint next_deadline() const;
   // Returns whether there is something to flush.

@@ -35,7 +35,8 @@ Conversation& EndpointCore::conversation(const Address& peer) {
 Result<Conversation*> EndpointCore::open(const Address& peer) {
   if (is_frozen_) return dvs::fail(Errc::not_ready, "the endpoint is frozen for a move");
   if (!peer || peer.container != self_.container) {
-    return dvs::fail(Errc::invalid_argument, "not an address of this container: " + to_string(peer));
+    return dvs::fail(Errc::invalid_argument,
+                     "not an address of this container: " + to_string(peer));
   }
   if (peer == self_) return dvs::fail(Errc::invalid_argument, "an endpoint cannot talk to itself");
   if (const auto ended = ended_.find(peer); ended != ended_.end()) {
@@ -69,7 +70,7 @@ Result<void> EndpointCore::check_payload(const Bytes& payload) const {
 
 Result<void> EndpointCore::send(const Address& peer, Bytes payload, TimePoint now) {
   DVS_CHECK(check_payload(payload));
-  DVS_TRY(Conversation* to, open(peer));
+  DVS_TRY(Conversation * to, open(peer));
   DVS_CHECK(to->submit(PacketKind::message, 0, std::move(payload)));
   flush(*to, now);
   return {};
@@ -82,7 +83,7 @@ bool EndpointCore::can_send(const Address& peer, std::size_t payload_bytes) {
 
 Result<std::uint64_t> EndpointCore::start_call(const Address& peer, Bytes payload, TimePoint now) {
   DVS_CHECK(check_payload(payload));
-  DVS_TRY(Conversation* to, open(peer));
+  DVS_TRY(Conversation * to, open(peer));
   const std::uint64_t call = next_call_;
   DVS_CHECK(to->submit(PacketKind::request, call, std::move(payload)));
   ++next_call_;
@@ -115,14 +116,14 @@ Result<void> EndpointCore::reply(const Address& peer, std::uint64_t call, Bytes 
 }
 
 Result<void> EndpointCore::notify(const Address& peer, std::uint64_t bits, TimePoint now) {
-  DVS_TRY(Conversation* to, open(peer));
+  DVS_TRY(Conversation * to, open(peer));
   to->notify(bits);
   flush(*to, now);
   return {};
 }
 
 Result<void> EndpointCore::find_route(const Address& peer) {
-  DVS_TRY(Conversation* to, open(peer));
+  DVS_TRY(Conversation * to, open(peer));
   if (to->path() != PathKind::none || to->is_route_wanted) return {};
   to->is_route_wanted = true;
   carrier_.want_route(peer);
@@ -161,8 +162,8 @@ std::optional<Incoming> EndpointCore::take(const Filter& filter, TimePoint now) 
       from->is_notify_queued = false;
     } else if (item.kind != Incoming::Kind::peer_end) {
       from->release(item.epoch, from->cost_of(item.payload.size()), now);
-      // The program may not come back for long once it has taken everything. A request needs no such care:
-      // its reply carries the acknowledgement.
+      // The program may not come back for long once it has taken everything. A request needs no
+      // such care: its reply carries the acknowledgement.
       if (item.kind == Incoming::Kind::message && mailbox_.empty()) from->acknowledge_now(now);
       flush(*from, now);
     }
@@ -380,7 +381,8 @@ Result<void> EndpointCore::load(BytesView state) {
   std::uint32_t version = 0, count = 0;
   reader(version, self_, next_call_, count);
   if (reader.is_good() && version != state_version) {
-    return dvs::fail(Errc::version_mismatch, "state of endpoint version " + std::to_string(version));
+    return dvs::fail(Errc::version_mismatch,
+                     "state of endpoint version " + std::to_string(version));
   }
   for (; count != 0 && reader.is_good(); --count) {
     Address peer;

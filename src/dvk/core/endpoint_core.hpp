@@ -1,8 +1,9 @@
-// What an endpoint is, without any I/O: a mailbox, calls under way, and a conversation with each peer.
+// What an endpoint is, without any I/O: a mailbox, calls under way, and a conversation with each
+// peer.
 //
-// The library drives one of these in each process, the simulator drives hundreds. It is handed packets,
-// news of paths and the time; it hands packets to a Carrier and wants to be called again at
-// next_deadline().
+// The library drives one of these in each process, the simulator drives hundreds. It is handed
+// packets, news of paths and the time; it hands packets to a Carrier and wants to be called again
+// at next_deadline().
 #pragma once
 
 #include <cstdint>
@@ -31,8 +32,8 @@ struct Incoming {
   std::uint64_t call = 0;
   std::uint64_t bits = 0;
   Errc reason{};
-  std::uint64_t lost = 0;     // messages and notifies sent to `from` whose outcome is unknown
-  std::uint32_t epoch = 0;    // internal: for giving the credit back
+  std::uint64_t lost = 0;   // messages and notifies sent to `from` whose outcome is unknown
+  std::uint32_t epoch = 0;  // internal: for giving the credit back
   Bytes payload{};
   void fields(auto&& field) { field(kind, from, call, bits, reason, lost, epoch, payload); }
 };
@@ -44,7 +45,8 @@ class EndpointCore {
   const Address& self() const { return self_; }
 
   // --- Sending. All return at once; `now` is when. ---
-  // Errors: message_too_large, queue_full, peer_died, not_ready (frozen), invalid_argument (to itself).
+  // Errors: message_too_large, queue_full, peer_died, not_ready (frozen), invalid_argument (to
+  // itself).
   Result<void> send(const Address& peer, Bytes payload, TimePoint now);
   bool can_send(const Address& peer, std::size_t payload_bytes);
   // Returns the call's number, for take_reply and cancel_call.
@@ -66,8 +68,8 @@ class EndpointCore {
     bool only_requests = false;
   };
   std::optional<Incoming> take(const Filter& filter, TimePoint now);
-  // The end of a call: the reply, or peer_died, unreachable, unknown_endpoint, not_permitted. Nothing:
-  // not ended yet. A call's result is given once. An unknown number is invalid_argument.
+  // The end of a call: the reply, or peer_died, unreachable, unknown_endpoint, not_permitted.
+  // Nothing: not ended yet. A call's result is given once. An unknown number is invalid_argument.
   std::optional<Result<Bytes>> take_reply(std::uint64_t call);
 
   // --- Paths ---
@@ -87,7 +89,8 @@ class EndpointCore {
   // A packet from `peer` (whatever its header claims) that came on a path of this kind.
   void on_packet(const Address& peer, PathKind path, const PacketHeader& header, BytesView payload,
                  TimePoint now);
-  void on_acknowledgement(const Address& peer, const Acknowledgement& acknowledgement, TimePoint now);
+  void on_acknowledgement(const Address& peer, const Acknowledgement& acknowledgement,
+                          TimePoint now);
   void on_tick(TimePoint now);
   // `never` while frozen: then nothing happens by itself.
   TimePoint next_deadline() const { return is_frozen_ ? dvs::never : deadline_; }
@@ -97,14 +100,14 @@ class EndpointCore {
   void freeze() { is_frozen_ = true; }
   void thaw(TimePoint now);
   bool is_frozen() const { return is_frozen_; }
-  // The frozen state. `load` makes a core that goes on exactly where the saved one stopped; it has no
-  // paths yet and asks for them when thawed. Errors: protocol_violation, version_mismatch; the core that
-  // failed to load is good for nothing.
+  // The frozen state. `load` makes a core that goes on exactly where the saved one stopped; it has
+  // no paths yet and asks for them when thawed. Errors: protocol_violation, version_mismatch; the
+  // core that failed to load is good for nothing.
   Bytes save();
   Result<void> load(BytesView state);
 
-  // A backup became the primary: a new life under another address. Its conversations end (their peers
-  // are told by the directory), what lies in the mailbox stays.
+  // A backup became the primary: a new life under another address. Its conversations end (their
+  // peers are told by the directory), what lies in the mailbox stays.
   void begin_new_life(const Address& self, TimePoint now);
 
  private:

@@ -226,7 +226,10 @@ void LinkCore::begin_session(const LinkHello& hello) {
   const std::uint64_t higher = is_lower ? hello.nonce : hello_.nonce;
   session_ = std::max<std::uint64_t>(1, mix(lower ^ mix(higher)));
   ++statistics_.sessions;
+  // Whoever hears of it may send at once: it is up by then.
+  const LinkState before = std::exchange(state_, LinkState::up);
   upper_.on_event({LinkEvent::Kind::new_session, state_, cause, lost_frames});
+  if (before != state_) upper_.on_event({LinkEvent::Kind::state_changed, state_, {}, lost_frames});
 }
 
 void LinkCore::give_up() {

@@ -284,6 +284,19 @@ TEST_F(LinkCoreTest, TimeThatThisNodeSleptIsNotHeldAgainstThePeer) {
   EXPECT_EQ(a.core.state(), LinkState::suspect) << "but silence after that is";
 }
 
+// What a daemon says at once to a node that is there again must not be refused.
+TEST_F(LinkCoreTest, ALinkThatWasDownIsUpWhenItsNewSessionIsTold) {
+  establish();
+  disconnect();
+  pass(config_for(1, 2, 1).timings.give_up_after + milliseconds(100));
+  ASSERT_EQ(a.core.state(), LinkState::down);
+  connect();
+  exchange();
+  ASSERT_NE(a.upper.last(LinkEvent::Kind::new_session), nullptr);
+  EXPECT_EQ(a.upper.last(LinkEvent::Kind::new_session)->state, LinkState::up);
+  EXPECT_EQ(a.upper.last(LinkEvent::Kind::state_changed)->state, LinkState::up);
+}
+
 TEST_F(LinkCoreTest, ALinkGivenUpByOneSideBeginsANewSessionOnBoth) {
   establish();
   const std::uint64_t session = a.core.session();

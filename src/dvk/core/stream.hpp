@@ -1,7 +1,8 @@
 // The two halves of a reliable, ordered stream: numbered, retained until acknowledged, filtered.
 //
-// Used by conversations (end to end) and by link lanes (hop to hop) alike. Both assume a carrier that
-// may lose, repeat, reorder and delay; go-back-N makes it exact. Numbers start at 1 and never wrap.
+// Used by conversations (end to end) and by link lanes (hop to hop) alike. Both assume a carrier
+// that may lose, repeat, reorder and delay; go-back-N makes it exact. Numbers start at 1 and never
+// wrap.
 #pragma once
 
 #include <cstddef>
@@ -34,8 +35,8 @@ class SendWindow {
     ++cursor_;
   }
 
-  // Releases everything up to and including `number`, calling on_release(item) for each. False if the
-  // number was never sent: the peer is lying or confused, and nothing was released.
+  // Releases everything up to and including `number`, calling on_release(item) for each. False if
+  // the number was never sent: the peer is lying or confused, and nothing was released.
   template <class OnRelease>
   [[nodiscard]] bool acknowledge(std::uint64_t number, OnRelease&& on_release) {
     if (number > last_number()) return false;

@@ -5,9 +5,9 @@
 
 namespace dvk::grant {
 
-// Every field is atomic: owner and readers use them at the same time. `version` is odd while the owner
-// changes the slot (a sequence lock). The grant's number is generation * slots + slot, so a slot that is
-// used again refuses the numbers it had before.
+// Every field is atomic: owner and readers use them at the same time. `version` is odd while the
+// owner changes the slot (a sequence lock). The grant's number is generation * slots + slot, so a
+// slot that is used again refuses the numbers it had before.
 struct Slot {
   std::atomic<std::uint64_t> version;
   std::atomic<std::uint64_t> generation;
@@ -29,14 +29,16 @@ static_assert(sizeof(Page) == 65536);
 
 namespace {
 
-constexpr unsigned reads_max = 1000;  // of a slot that keeps changing: then its owner is playing games
+constexpr unsigned reads_max =
+    1000;  // of a slot that keeps changing: then its owner is playing games
 
 struct Snapshot {
   std::uint64_t generation, address, bytes, to_id, to_incarnation;
   std::uint32_t access;
 };
 
-// Acquire on every field keeps the loads in program order, so a change in between shows in `version`.
+// Acquire on every field keeps the loads in program order, so a change in between shows in
+// `version`.
 bool take_snapshot(const Slot& slot, Snapshot& out) {
   for (unsigned i = 0; i < reads_max; ++i) {
     const std::uint64_t before = slot.version.load(std::memory_order_acquire);
@@ -51,7 +53,8 @@ bool take_snapshot(const Slot& slot, Snapshot& out) {
   return false;
 }
 
-// Release ordering on every field: a reader that sees any of the new values sees the odd version too.
+// Release ordering on every field: a reader that sees any of the new values sees the odd version
+// too.
 void change(Slot& slot, const Snapshot& to) {
   const std::uint64_t version = slot.version.load(std::memory_order_relaxed);
   slot.version.store(version + 1, std::memory_order_release);
@@ -103,13 +106,14 @@ Result<void> GrantTable::revoke(std::uint64_t grant) {
 }
 
 Result<GrantView> GrantView::attach(int page_fd) {
-  DVS_TRY(auto mapping, dvs::runtime::Mapping::map(page_fd, sizeof(Page),
-                                                   dvs::runtime::Access::read_only));
+  DVS_TRY(auto mapping,
+          dvs::runtime::Mapping::map(page_fd, sizeof(Page), dvs::runtime::Access::read_only));
   return GrantView(std::move(mapping));
 }
 
-Result<std::uint64_t> GrantView::check(std::uint64_t grant, const Address& who, std::uint64_t offset,
-                                       std::uint64_t bytes, Access access) const {
+Result<std::uint64_t> GrantView::check(std::uint64_t grant, const Address& who,
+                                       std::uint64_t offset, std::uint64_t bytes,
+                                       Access access) const {
   const auto* page = reinterpret_cast<const Page*>(mapping_.data());
   Snapshot slot{};
   if (!take_snapshot(page->slots[grant % slot_count], slot)) return dvs::fail(Errc::grant_denied);

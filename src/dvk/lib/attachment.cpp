@@ -72,8 +72,8 @@ Result<std::optional<ControlMessage>> Attachment::receive() {
     return std::unexpected(packet.error());
   }
   if (packet->bytes == 0) return dvs::fail(Errc::detached, "dvsd closed the connection");
-  DVS_TRY(auto message, wire::decode_variant<wire::ToProcess>(
-                            BytesView(buffer_).subspan(0, packet->bytes)));
+  DVS_TRY(auto message,
+          wire::decode_variant<wire::ToProcess>(BytesView(buffer_).subspan(0, packet->bytes)));
   return std::optional(ControlMessage{std::move(message), std::move(packet->fds)});
 }
 
@@ -81,8 +81,7 @@ Result<Bytes> read_state(int fd, std::uint64_t bytes) {
   DVS_TRY(const std::size_t size, dvs::runtime::shared_memory_size(fd));
   if (bytes > size) return dvs::fail(Errc::protocol_violation, "moved state is cut short");
   if (bytes == 0) return Bytes();
-  DVS_TRY(auto mapping,
-          dvs::runtime::Mapping::map(fd, size, dvs::runtime::Access::read_only));
+  DVS_TRY(auto mapping, dvs::runtime::Mapping::map(fd, size, dvs::runtime::Access::read_only));
   return dvs::to_bytes(BytesView(mapping.bytes()).subspan(0, static_cast<std::size_t>(bytes)));
 }
 

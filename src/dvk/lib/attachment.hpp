@@ -1,5 +1,5 @@
-// The connection of one endpoint to its node's daemon: the attach socket, the two rings, and the waiter on
-// which the endpoint sleeps.
+// The connection of one endpoint to its node's daemon: the attach socket, the two rings, and the
+// waiter on which the endpoint sleeps.
 #pragma once
 
 #include <optional>
@@ -36,8 +36,8 @@ struct ControlMessage {
 
 class Attachment {
  public:
-  // Connects and says hello. The answer is to be waited for by the caller (receive). Errors: system, with
-  // a text that says what to do.
+  // Connects and says hello. The answer is to be waited for by the caller (receive). Errors:
+  // system, with a text that says what to do.
   static Result<Attachment> connect(const std::string& socket_path, const wire::Hello& hello);
 
   // Sets up the rings from a Welcome's descriptors. Errors: protocol_violation, system.

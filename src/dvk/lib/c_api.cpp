@@ -31,7 +31,9 @@ int finish(const dvs::Result<T>& result) {
   return result ? 0 : fail(result.error());
 }
 
-int invalid(const char* what) { return fail({Errc::invalid_argument, 0, what}); }
+int invalid(const char* what) {
+  return fail({Errc::invalid_argument, 0, what});
+}
 
 dvk::Deadline deadline(int timeout_ms) {
   if (timeout_ms < 0) return {};
@@ -79,7 +81,9 @@ dvk::Options options(const char* socket, const char* name, int timeout_ms) {
 
 }  // namespace
 
-DVK_C const char* dvk_last_error(void) { return last_error.c_str(); }
+DVK_C const char* dvk_last_error(void) {
+  return last_error.c_str();
+}
 DVK_C const char* dvk_error_name(int code) {
   return dvs::name_of(static_cast<Errc>(std::abs(code))).data();
 }
@@ -93,14 +97,18 @@ DVK_C int dvk_open(const char* socket, const char* name, int is_backup, int time
   return endpoint ? hand_out(*std::move(endpoint), out) : fail(endpoint.error());
 }
 
-DVK_C void dvk_close(dvk_endpoint* endpoint) { delete endpoint; }
+DVK_C void dvk_close(dvk_endpoint* endpoint) {
+  delete endpoint;
+}
 
 DVK_C int dvk_self(const dvk_endpoint* endpoint, dvk_address* out) {
   *out = to_c(endpoint->endpoint.address());
   return 0;
 }
 
-DVK_C int dvk_node(const dvk_endpoint* endpoint) { return dvs::raw(endpoint->endpoint.node()); }
+DVK_C int dvk_node(const dvk_endpoint* endpoint) {
+  return dvs::raw(endpoint->endpoint.node());
+}
 
 DVK_C int dvk_lookup(dvk_endpoint* endpoint, const char* name, int timeout_ms, dvk_address* out) {
   if (name == nullptr || out == nullptr) return invalid("name and out must not be NULL");
@@ -121,12 +129,16 @@ DVK_C int dvk_flush(dvk_endpoint* endpoint, const dvk_address* to, int timeout_m
 DVK_C int dvk_receive(dvk_endpoint* endpoint, const dvk_address* from, void* buffer,
                       size_t buffer_bytes, int timeout_ms, dvk_incoming* out) {
   if (buffer_bytes < DVK_MESSAGE_BYTES_MAX) return invalid("the buffer is too small");
-  auto item = from == nullptr
-                  ? endpoint->endpoint.receive(deadline(timeout_ms))
-                  : endpoint->endpoint.receive_from(from_c(from), deadline(timeout_ms));
+  auto item = from == nullptr ? endpoint->endpoint.receive(deadline(timeout_ms))
+                              : endpoint->endpoint.receive_from(from_c(from), deadline(timeout_ms));
   if (!item) return fail(item.error());
-  const dvk_incoming head{static_cast<int>(item->kind), static_cast<int>(item->reason),
-                          to_c(item->from), item->call, item->bits, item->lost, 0};
+  const dvk_incoming head{static_cast<int>(item->kind),
+                          static_cast<int>(item->reason),
+                          to_c(item->from),
+                          item->call,
+                          item->bits,
+                          item->lost,
+                          0};
   return hand_out(item->payload, head, buffer, out);
 }
 
@@ -188,17 +200,16 @@ DVK_C int dvk_copy_from(dvk_endpoint* endpoint, const dvk_address* source, uint6
 
 DVK_C int dvk_copy_to(dvk_endpoint* endpoint, const void* source, size_t bytes,
                       const dvk_address* target, uint64_t grant, uint64_t offset, int timeout_ms) {
-  return finish(endpoint->endpoint.copy_to(view(source, bytes),
-                                           {from_c(target), dvk::GrantId{grant}, offset},
-                                           deadline(timeout_ms)));
+  return finish(endpoint->endpoint.copy_to(
+      view(source, bytes), {from_c(target), dvk::GrantId{grant}, offset}, deadline(timeout_ms)));
 }
 
 DVK_C int dvk_copy(dvk_endpoint* endpoint, const dvk_address* source, uint64_t source_grant,
                    uint64_t source_offset, const dvk_address* target, uint64_t target_grant,
                    uint64_t target_offset, uint64_t bytes, int timeout_ms) {
-  return finish(endpoint->endpoint.copy(
-      {from_c(source), dvk::GrantId{source_grant}, source_offset},
-      {from_c(target), dvk::GrantId{target_grant}, target_offset}, bytes, deadline(timeout_ms)));
+  return finish(endpoint->endpoint.copy({from_c(source), dvk::GrantId{source_grant}, source_offset},
+                                        {from_c(target), dvk::GrantId{target_grant}, target_offset},
+                                        bytes, deadline(timeout_ms)));
 }
 
 DVK_C int dvk_move_to(dvk_endpoint* endpoint, int node, const void* state, size_t bytes,
@@ -208,8 +219,8 @@ DVK_C int dvk_move_to(dvk_endpoint* endpoint, int node, const void* state, size_
                                            view(state, bytes), patience(timeout_ms)));
 }
 
-DVK_C int dvk_adopt(const char* socket, const char* name, const dvk_address* address, int timeout_ms,
-                    dvk_endpoint** out, void** state, size_t* state_bytes) {
+DVK_C int dvk_adopt(const char* socket, const char* name, const dvk_address* address,
+                    int timeout_ms, dvk_endpoint** out, void** state, size_t* state_bytes) {
   if (out == nullptr || state == nullptr || state_bytes == nullptr) return invalid("NULL argument");
   auto adopted = dvk::Endpoint::adopt(options(socket, name, timeout_ms), from_c(address));
   if (!adopted) return fail(adopted.error());
@@ -220,9 +231,13 @@ DVK_C int dvk_adopt(const char* socket, const char* name, const dvk_address* add
   return hand_out(std::move(adopted->endpoint), out);
 }
 
-DVK_C void dvk_cancel(dvk_endpoint* endpoint) { endpoint->canceller.cancel(); }
+DVK_C void dvk_cancel(dvk_endpoint* endpoint) {
+  endpoint->canceller.cancel();
+}
 
-DVK_C int dvk_poll_fd(const dvk_endpoint* endpoint) { return endpoint->endpoint.poll_fd(); }
+DVK_C int dvk_poll_fd(const dvk_endpoint* endpoint) {
+  return endpoint->endpoint.poll_fd();
+}
 
 DVK_C int dvk_prepare_sleep(dvk_endpoint* endpoint) {
   const auto sleep = endpoint->endpoint.prepare_sleep();
@@ -232,4 +247,6 @@ DVK_C int dvk_prepare_sleep(dvk_endpoint* endpoint) {
   return static_cast<int>(std::min<std::int64_t>(milliseconds, INT_MAX));
 }
 
-DVK_C int dvk_serve(dvk_endpoint* endpoint) { return finish(endpoint->endpoint.serve()); }
+DVK_C int dvk_serve(dvk_endpoint* endpoint) {
+  return finish(endpoint->endpoint.serve());
+}

@@ -19,11 +19,15 @@ Incoming to_public(core::Incoming item) {
           .lost = item.lost};
 }
 
-std::uint64_t address_of(const void* memory) { return reinterpret_cast<std::uintptr_t>(memory); }
+std::uint64_t address_of(const void* memory) {
+  return reinterpret_cast<std::uintptr_t>(memory);
+}
 
 }  // namespace
 
-void Canceller::cancel() const noexcept { state_->event.signal(); }
+void Canceller::cancel() const noexcept {
+  state_->event.signal();
+}
 
 Endpoint::Endpoint(std::unique_ptr<EndpointImpl> impl) : impl_(std::move(impl)) {}
 Endpoint::Endpoint(Endpoint&&) noexcept = default;
@@ -45,13 +49,19 @@ Result<Adopted> Endpoint::adopt(const Options& options, const Address& address) 
   return Adopted{Endpoint(std::move(impl)), std::move(state)};
 }
 
-const Address& Endpoint::address() const { return impl_->core().self(); }
-NodeId Endpoint::node() const { return impl_->node(); }
+const Address& Endpoint::address() const {
+  return impl_->core().self();
+}
+NodeId Endpoint::node() const {
+  return impl_->node();
+}
 
 Result<Address> Endpoint::lookup(std::string_view name, Deadline deadline) {
   return impl_->lookup(name, deadline);
 }
-Result<std::vector<NodeId>> Endpoint::nodes(Deadline deadline) { return impl_->nodes(deadline); }
+Result<std::vector<NodeId>> Endpoint::nodes(Deadline deadline) {
+  return impl_->nodes(deadline);
+}
 
 Result<void> Endpoint::send(const Address& to, BytesView payload, Deadline deadline) {
   return impl_->send(to, payload, deadline);
@@ -93,12 +103,16 @@ Result<CallId> Endpoint::start_call(const Address& to, BytesView payload) {
 Result<Bytes> Endpoint::finish_call(CallId call, Deadline deadline) {
   return impl_->finish_call(dvs::raw(call), deadline);
 }
-void Endpoint::cancel_call(CallId call) { impl_->cancel_call(dvs::raw(call)); }
+void Endpoint::cancel_call(CallId call) {
+  impl_->cancel_call(dvs::raw(call));
+}
 
 Result<void> Endpoint::notify(const Address& to, std::uint64_t bits) {
   return impl_->notify(to, bits);
 }
-Result<void> Endpoint::watch(const Address& peer) { return impl_->watch(peer); }
+Result<void> Endpoint::watch(const Address& peer) {
+  return impl_->watch(peer);
+}
 
 Result<GrantId> Endpoint::grant(std::span<std::byte> memory, Access access, const Address& to) {
   DVS_TRY(const std::uint64_t grant, impl_->grant(memory.data(), memory.size(), access, to));
@@ -128,35 +142,32 @@ Result<void> Endpoint::copy(const Remote& source, const Remote& target, std::uin
 }
 
 Result<CopyId> Endpoint::start_copy_from(const Remote& source, std::span<std::byte> target) {
-  DVS_TRY(const std::uint64_t copy,
-          impl_->start_copy({.source = source.endpoint,
-                             .target = address(),
-                             .source_grant = dvs::raw(source.grant),
-                             .source_offset = source.offset,
-                             .target_offset = address_of(target.data()),
-                             .bytes = target.size()}));
+  DVS_TRY(const std::uint64_t copy, impl_->start_copy({.source = source.endpoint,
+                                                       .target = address(),
+                                                       .source_grant = dvs::raw(source.grant),
+                                                       .source_offset = source.offset,
+                                                       .target_offset = address_of(target.data()),
+                                                       .bytes = target.size()}));
   return CopyId{copy};
 }
 Result<CopyId> Endpoint::start_copy_to(BytesView source, const Remote& target) {
-  DVS_TRY(const std::uint64_t copy,
-          impl_->start_copy({.source = address(),
-                             .target = target.endpoint,
-                             .source_offset = address_of(source.data()),
-                             .target_grant = dvs::raw(target.grant),
-                             .target_offset = target.offset,
-                             .bytes = source.size()}));
+  DVS_TRY(const std::uint64_t copy, impl_->start_copy({.source = address(),
+                                                       .target = target.endpoint,
+                                                       .source_offset = address_of(source.data()),
+                                                       .target_grant = dvs::raw(target.grant),
+                                                       .target_offset = target.offset,
+                                                       .bytes = source.size()}));
   return CopyId{copy};
 }
 Result<CopyId> Endpoint::start_copy(const Remote& source, const Remote& target,
                                     std::uint64_t bytes) {
-  DVS_TRY(const std::uint64_t copy,
-          impl_->start_copy({.source = source.endpoint,
-                             .target = target.endpoint,
-                             .source_grant = dvs::raw(source.grant),
-                             .source_offset = source.offset,
-                             .target_grant = dvs::raw(target.grant),
-                             .target_offset = target.offset,
-                             .bytes = bytes}));
+  DVS_TRY(const std::uint64_t copy, impl_->start_copy({.source = source.endpoint,
+                                                       .target = target.endpoint,
+                                                       .source_grant = dvs::raw(source.grant),
+                                                       .source_offset = source.offset,
+                                                       .target_grant = dvs::raw(target.grant),
+                                                       .target_offset = target.offset,
+                                                       .bytes = bytes}));
   return CopyId{copy};
 }
 Result<void> Endpoint::finish_copy(CopyId copy, Deadline deadline) {
@@ -167,9 +178,17 @@ Result<void> Endpoint::move_to(NodeId target, BytesView state, Deadline deadline
   return impl_->move_to(target, state, deadline);
 }
 
-Canceller Endpoint::canceller() const { return Canceller(impl_->canceller()); }
-int Endpoint::poll_fd() const { return impl_->poll_fd(); }
-Result<dvs::Duration> Endpoint::prepare_sleep() { return impl_->prepare_sleep(); }
-Result<void> Endpoint::serve() { return impl_->serve(); }
+Canceller Endpoint::canceller() const {
+  return Canceller(impl_->canceller());
+}
+int Endpoint::poll_fd() const {
+  return impl_->poll_fd();
+}
+Result<dvs::Duration> Endpoint::prepare_sleep() {
+  return impl_->prepare_sleep();
+}
+Result<void> Endpoint::serve() {
+  return impl_->serve();
+}
 
 }  // namespace dvk

@@ -22,7 +22,8 @@ Result<std::vector<NodeId>> EndpointImpl::nodes(Deadline deadline) {
   DVS_CHECK(check_usable());
   const std::uint64_t request = next_request_++;
   DVS_CHECK(attachment_.send(wire::NodesQuery{request}));
-  DVS_CHECK(wait_until([&] { return nodes_result_ && nodes_result_->request == request; }, deadline));
+  DVS_CHECK(
+      wait_until([&] { return nodes_result_ && nodes_result_->request == request; }, deadline));
   return nodes_result_->nodes;
 }
 
@@ -165,7 +166,8 @@ Result<void> EndpointImpl::move_to(NodeId target, BytesView state, Deadline dead
       // Given up on our side; what was decided, we are told all the same.
       DVS_CHECK(attachment_.send(wire::MoveCancel{}));
       DVS_CHECK(wait_until(is_decided, daemon_patience));
-      if (move_result_->error != Errc{}) *move_result_ = {waited.error().code, waited.error().detail};
+      if (move_result_->error != Errc{})
+        *move_result_ = {waited.error().code, waited.error().detail};
     }
     DVS_CHECK(check_usable());
   } else {

@@ -1,5 +1,5 @@
-// Grants and copies of an Endpoint. Between two processes of one trust domain on one node the bytes go
-// straight from memory to memory; everything else is ordered from the daemon.
+// Grants and copies of an Endpoint. Between two processes of one trust domain on one node the bytes
+// go straight from memory to memory; everything else is ordered from the daemon.
 #include "dvk/lib/endpoint_impl.hpp"
 #include "runtime/process_memory.hpp"
 
@@ -76,8 +76,7 @@ Result<void> EndpointImpl::finish_copy(std::uint64_t copy, Deadline deadline) {
       DVS_CHECK(wait_until([&] { return found->second.is_done; }, deadline));
     }
     if (found->second.error != Errc::not_ready) break;
-    auto pause = wait_until([] { return false; },
-                            std::min(deadline.at(), now_ + not_ready_pause));
+    auto pause = wait_until([] { return false; }, std::min(deadline.at(), now_ + not_ready_pause));
     if (pause.error() != Errc::deadline || now_ >= deadline.at()) return pause;
     const wire::CopyOrder order = found->second.order;
     // The way may be gone by now: then the daemon would answer the same for ever.
@@ -103,8 +102,8 @@ void EndpointImpl::on_copy_result(std::uint64_t copy, BytesView payload) {
   found->second.error = outcome->error;
 }
 
-// One side is this process, the other a neighbour of the same trust domain: done before it returns. Nothing:
-// the daemon has to do it.
+// One side is this process, the other a neighbour of the same trust domain: done before it returns.
+// Nothing: the daemon has to do it.
 std::optional<Result<void>> EndpointImpl::copy_directly(const wire::CopyOrder& order) {
   const bool is_read = order.target == core_->self() && order.target_grant == 0;
   const bool is_write = order.source == core_->self() && order.source_grant == 0;

@@ -1,4 +1,5 @@
-// Life, paths and waiting of an Endpoint; what it does at its program's word is in endpoint_calls.cpp.
+// Life, paths and waiting of an Endpoint; what it does at its program's word is in
+// endpoint_calls.cpp.
 #include "dvk/lib/endpoint_impl.hpp"
 
 #include <sys/epoll.h>
@@ -14,7 +15,8 @@ using core::PathKind;
 using wire::RouteKind;
 
 constexpr char default_socket[] = "/run/dvs/dvk.sock";
-// Turns of the pump that may pass without a look at the descriptors while the rings never fall silent.
+// Turns of the pump that may pass without a look at the descriptors while the rings never fall
+// silent.
 constexpr unsigned turns_between_looks = 256;
 // With express connections, which only a look shows.
 constexpr unsigned turns_between_express_looks = 16;
@@ -39,7 +41,8 @@ EndpointImpl::~EndpointImpl() {
   if (core_ && attachment_.to_daemon) send_off();
 }
 
-Result<std::unique_ptr<EndpointImpl>> EndpointImpl::open(const Options& options, wire::HelloKind kind,
+Result<std::unique_ptr<EndpointImpl>> EndpointImpl::open(const Options& options,
+                                                         wire::HelloKind kind,
                                                          const Address& address, Bytes* state) {
   if (options.name.size() > max_name_bytes) {
     return dvs::fail(Errc::invalid_argument, "a name has at most 255 bytes");
@@ -48,8 +51,8 @@ Result<std::unique_ptr<EndpointImpl>> EndpointImpl::open(const Options& options,
   DVS_TRY(auto attachment, lib::Attachment::connect(socket_path(options), hello));
   DVS_TRY(auto event, dvs::runtime::Event::create());
   auto canceller = std::make_shared<Canceller::State>(Canceller::State{std::move(event)});
-  auto impl = std::unique_ptr<EndpointImpl>(
-      new EndpointImpl(std::move(attachment), std::move(canceller)));
+  auto impl =
+      std::unique_ptr<EndpointImpl>(new EndpointImpl(std::move(attachment), std::move(canceller)));
   DVS_CHECK(impl->attachment_.waiter.add(impl->canceller_->event.fd(), EPOLLIN, lib::token_cancel));
   wire::Welcome welcome;
   std::vector<lib::Fd> fds;
@@ -126,7 +129,8 @@ Result<void> EndpointImpl::check_usable() const {
 
 Result<void> EndpointImpl::pump() {
   now_ = std::chrono::steady_clock::now();
-  if (++turns_since_look_ >= (express_.empty() ? turns_between_looks : turns_between_express_looks)) {
+  if (++turns_since_look_ >=
+      (express_.empty() ? turns_between_looks : turns_between_express_looks)) {
     turns_since_look_ = 0;
     DVS_TRY(const bool has_events, attachment_.waiter.look());
     if (has_events) DVS_CHECK(take_events());
@@ -218,7 +222,8 @@ void EndpointImpl::on_control(lib::ControlMessage control) {
 
 void EndpointImpl::on_route(const wire::Route& route, std::vector<lib::Fd>& fds) {
   if (core_->is_frozen()) {
-    // What is known is asked for again by thaw. Who found this endpoint meanwhile need not be known yet.
+    // What is known is asked for again by thaw. Who found this endpoint meanwhile need not be known
+    // yet.
     if (route.kind == RouteKind::ring) found_while_frozen_.insert(route.peer);
     return;
   }
@@ -275,7 +280,8 @@ void EndpointImpl::take_from(lib::RingPath& path) {
   if (path.out.has_new_consumer_words()) {
     const ring::ConsumerWords words = path.out.consumer_words();
     core_->on_acknowledgement(
-        path.peer, {static_cast<std::uint32_t>(words.epoch), words.acknowledged, words.credit}, now_);
+        path.peer, {static_cast<std::uint32_t>(words.epoch), words.acknowledged, words.credit},
+        now_);
   }
   if (path.is_blocked && path.out.has_room_now()) {
     path.is_blocked = false;
@@ -283,7 +289,8 @@ void EndpointImpl::take_from(lib::RingPath& path) {
   }
 }
 
-// Takes one packet from a ring: of `peer`, or of the daemon. False: there is none (or nothing to be had).
+// Takes one packet from a ring: of `peer`, or of the daemon. False: there is none (or nothing to be
+// had).
 bool EndpointImpl::take_record(ring::RingConsumer& ring, std::optional<Address> peer) {
   const auto record = ring.peek();
   if (!record) {
@@ -292,8 +299,8 @@ bool EndpointImpl::take_record(ring::RingConsumer& ring, std::optional<Address> 
     return false;
   }
   if (!*record) return false;
-  // The header is copied before it is looked at: a peer can still write there. The payload is copied once,
-  // by whoever keeps it.
+  // The header is copied before it is looked at: a peer can still write there. The payload is
+  // copied once, by whoever keeps it.
   wire::PacketHeader header;
   const BytesView bytes = **record;
   const bool is_whole = bytes.size() >= sizeof header;
@@ -338,7 +345,8 @@ void EndpointImpl::send_off() {
 
 // --- core::Carrier -------------------------------------------------------------------------------
 
-bool EndpointImpl::transmit(const Address& peer, const wire::PacketHeader& header, BytesView payload) {
+bool EndpointImpl::transmit(const Address& peer, const wire::PacketHeader& header,
+                            BytesView payload) {
   const BytesView head(reinterpret_cast<const std::byte*>(&header), sizeof header);
   if (lib::RingPath* path = ring_to(peer)) {
     const auto pushed = path->out.push(head, payload);
@@ -360,8 +368,8 @@ bool EndpointImpl::transmit(const Address& peer, const wire::PacketHeader& heade
   return is_daemon_dirty_ = true;
 }
 
-// Written where the peer looks anyway. It is woken only when it may sleep for want of credit: when a good
-// part of its window has become free again.
+// Written where the peer looks anyway. It is woken only when it may sleep for want of credit: when
+// a good part of its window has become free again.
 void EndpointImpl::publish(const Address& peer, const core::Acknowledgement& ours) {
   lib::RingPath* path = ring_to(peer);
   if (path == nullptr) return;
@@ -410,8 +418,7 @@ Result<void> EndpointImpl::ensure_route(const Address& peer, Deadline deadline) 
   Errc reason{};
   const auto is_decided = [&] {
     if (last_gone_ && last_gone_->first == peer) reason = last_gone_->second;
-    return reason != Errc{} ||
-           core_->route_state(peer) == core::EndpointCore::RouteState::ready;
+    return reason != Errc{} || core_->route_state(peer) == core::EndpointCore::RouteState::ready;
   };
   // Even who will not wait is not served badly by the moment that finding a neighbour takes.
   const Deadline patience = deadline.is_now() ? Deadline(daemon_patience) : deadline;

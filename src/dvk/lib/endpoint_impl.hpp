@@ -1,7 +1,7 @@
 // What an Endpoint does: drives an EndpointCore with the rings, the attach socket and the clock.
 //
-// One thread at a time. Every public call ends with everything sent off that can be (send_off), so nothing
-// lies in a ring unseen while the program does something else.
+// One thread at a time. Every public call ends with everything sent off that can be (send_off), so
+// nothing lies in a ring unseen while the program does something else.
 #pragma once
 
 #include <atomic>
@@ -89,7 +89,8 @@ class EndpointImpl final : core::Carrier {
   // --- The pump ---
   // Takes in what there is and sends off what can be. Errors: what ended the endpoint.
   Result<void> pump();
-  // Waits until `is_done()`, pumping meanwhile. Errors: deadline, would_block, cancelled, detached, moved.
+  // Waits until `is_done()`, pumping meanwhile. Errors: deadline, would_block, cancelled, detached,
+  // moved.
   template <class Predicate>
   Result<void> wait_until(Predicate is_done, Deadline deadline);
   bool has_input();
@@ -158,7 +159,7 @@ class EndpointImpl final : core::Carrier {
   std::map<std::uint64_t, Address> express_peers_;  // by token
   std::uint64_t next_token_ = lib::token_cancel + 1;
   std::map<Address, Relayed> relayed_;
-  std::vector<Address> broken_;     // peers whose ring is rubbish, found in the middle of a call
+  std::vector<Address> broken_;  // peers whose ring is rubbish, found in the middle of a call
   unsigned turns_since_look_ = 0;
   bool is_cancelled_ = false;
 
@@ -169,7 +170,7 @@ class EndpointImpl final : core::Carrier {
   std::optional<wire::MoveResult> move_result_;
   std::uint64_t barrier_ = 0;
   std::optional<std::pair<Address, Errc>> last_gone_;
-  std::set<Address> routed_;  // peers to which a way was found in this life
+  std::set<Address> routed_;              // peers to which a way was found in this life
   std::set<Address> found_while_frozen_;  // neighbours that were given a ring to us, not taken then
 
   struct Copy {

@@ -1,5 +1,5 @@
-// A connection of its own to the process of a peer on another node: packets one behind the other, TLS 1.3
-// keyed by a secret that the two daemons agreed on over their link.
+// A connection of its own to the process of a peer on another node: packets one behind the other,
+// TLS 1.3 keyed by a secret that the two daemons agreed on over their link.
 //
 // Never blocks. Whatever goes wrong ends it, and the conversation goes back to the relay.
 #pragma once
@@ -39,8 +39,8 @@ class ExpressPath {
   // Queues a packet. False: too much waits already.
   bool push(BytesView header, BytesView payload);
   Result<void> send_off();
-  // Whether something has come (or the connection has ended), to be had by `receive`. Reads ahead without
-  // waiting: one system call, cheap enough to be asked again and again by who waits awake.
+  // Whether something has come (or the connection has ended), to be had by `receive`. Reads ahead
+  // without waiting: one system call, cheap enough to be asked again and again by who waits awake.
   bool look();
   bool has_something() const { return is_ahead_; }
   // Takes what has come and gives each packet to `take`; its payload is valid during the call.

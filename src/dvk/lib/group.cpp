@@ -22,8 +22,8 @@ GroupEvent to_public(core::GroupDelivery delivery) {
                         std::move(message->payload)};
   }
   auto& change = std::get<core::GroupViewDelivery>(delivery);
-  return GroupChange{{change.number, std::move(change.members)}, change.position,
-                     std::move(change.joined)};
+  return GroupChange{
+      {change.number, std::move(change.members)}, change.position, std::move(change.joined)};
 }
 
 }  // namespace
@@ -36,7 +36,8 @@ struct Group::Impl final : core::GroupOutput {
     outbox[member].push_back(std::move(message));
   }
 
-  // Hands the conversations what they take. A member that is gone takes nothing; the next view excludes it.
+  // Hands the conversations what they take. A member that is gone takes nothing; the next view
+  // excludes it.
   void empty_outbox() {
     for (auto& [member, messages] : outbox) {
       while (!messages.empty() && !broken.contains(member)) {
@@ -79,7 +80,8 @@ struct Group::Impl final : core::GroupOutput {
   // Takes one thing that came in. What is not the group's is returned.
   std::optional<GroupEvent> take(Incoming incoming) {
     if (incoming.kind == Incoming::Kind::message && is_member(incoming.from)) {
-      // A member that sends rubbish is not heard; that it should be excluded is not for us to decide.
+      // A member that sends rubbish is not heard; that it should be excluded is not for us to
+      // decide.
       static_cast<void>(core.on_message(incoming.from, incoming.payload));
       return std::nullopt;
     }
@@ -107,7 +109,9 @@ Group::Group(Group&&) noexcept = default;
 Group& Group::operator=(Group&&) noexcept = default;
 Group::~Group() = default;
 
-Endpoint& Group::endpoint() { return impl_->endpoint; }
+Endpoint& Group::endpoint() {
+  return impl_->endpoint;
+}
 
 Result<GroupView> Group::static_view(Endpoint& endpoint, std::span<const std::string> names,
                                      Deadline deadline) {

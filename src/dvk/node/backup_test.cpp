@@ -272,5 +272,40 @@ TEST_F(BackupTest, WhoAsksWhileItIsPromotedIsAnsweredAfterwards) {
   expect_relay(far, address, 2);
 }
 
+// The answer to its registration did not count any more, but the order to promote it does.
+TEST_F(BackupTest, OneThatIsPromotedBeforeItKnowsOfItsRegistrationIsWelcomedFirst) {
+  const Process primary = open(1, "name");
+  const Process backup = attach(2, {.kind = wire::HelloKind::backup, .name = "name"});
+  deliver(2, 1);
+  close(primary);  // answer and order are on their way
+  node(2).lanes[{id(1), Lane::message}].clear();
+  core(2).on_link_up(id(1), false, now);
+  node(2).lanes[{id(1), Lane::message}].clear();
+  deliver(1, 2);
+  EXPECT_TRUE(welcome(backup));
+  pass(std::chrono::seconds(2));
+  const auto promoted = next<wire::Promoted>(backup);
+  ASSERT_TRUE(promoted.has_value());
+  EXPECT_EQ(look_up(open(3), "name"), (Found{Errc{}, promoted->address}));
+}
+
+// Disabled: the loser is refused and leaves. It should stay a backup, but its old life has been
+// ended when the order to promote it came; to keep it, the old life must go on until the directory
+// has agreed.
+TEST_F(BackupTest, DISABLED_TheLoserOfTwoPromotionsStaysABackup) {
+  const Process primary = open(1, "name");
+  const Process first = open_backup(2, "name"), second = open_backup(3, "name");
+  close(primary);
+  deliver(1, 2);  // the first is promoted, and the authority is lost before it hears of it
+  lose(1);
+  pass(std::chrono::seconds(2));
+  // The new authority has not heard of the first's promotion and promotes the second.
+  for (const Process& process : {first, second}) {
+    for (const auto& message : node(process.node).told[process.handle]) {
+      EXPECT_FALSE(std::holds_alternative<wire::Refused>(message));
+    }
+  }
+}
+
 }  // namespace
 }  // namespace dvk::node

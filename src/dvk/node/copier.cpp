@@ -23,15 +23,14 @@ void Copier::on_order(const LocalEndpoint& orderer, std::uint64_t token,
       !is_own_or_granted(order.target, order.target_grant)) {
     return finish_order(copy, Errc::grant_denied);
   }
-  const wire::CopyStart start{
-      .copy = copy,
-      .orderer_node = self_,
-      .orderer = orderer.address,
-      .source = {order.source, order.source_grant, order.source_offset},
-      .target = {order.target, order.target_grant, order.target_offset},
-      .bytes = order.bytes,
-      .source_node = *source_node,
-      .target_node = *target_node};
+  const wire::CopyStart start{.copy = copy,
+                              .orderer_node = self_,
+                              .orderer = orderer.address,
+                              .source = {order.source, order.source_grant, order.source_offset},
+                              .target = {order.target, order.target_grant, order.target_offset},
+                              .bytes = order.bytes,
+                              .source_node = *source_node,
+                              .target_node = *target_node};
   // When the bytes come here, this node knows all about them already.
   if (*target_node == self_) {
     const LocalEndpoint* owner = locals_.find(order.target);
@@ -97,8 +96,8 @@ bool Copier::work() {
 // Moves one piece of one copy. False: the lane has no room. May end the copy and erase `source`.
 bool Copier::move_piece(const Key& key, Source& source) {
   const wire::CopyStart& start = source.start;
-  const auto bytes = static_cast<std::size_t>(
-      std::min<std::uint64_t>(piece_bytes, start.bytes - source.position));
+  const auto bytes =
+      static_cast<std::size_t>(std::min<std::uint64_t>(piece_bytes, start.bytes - source.position));
   const bool is_last = source.position + bytes == start.bytes;
   Result<void> result;
   if (locals_.find(source.owner) == nullptr) {
@@ -128,6 +127,7 @@ bool Copier::move_piece(const Key& key, Source& source) {
     if (!result || is_last) {
       const Key done = key;
       const Errc error = result ? Errc{} : result.error().code;
+      if (error == Errc{} && key.first != self_) sent_[key] = start.target_node;
       sources_.erase(done);
       if (error != Errc{}) finish(done, error);
       return true;
@@ -154,16 +154,15 @@ void Copier::on_data(NodeId from, const wire::CopyDataHead& head, BytesView data
   if (found == targets_.end() || found->second.source_node != from) return;  // ended meanwhile
   Target& target = found->second;
   const wire::CopyStart& start = target.start;
-  const bool is_in_place = head.position == target.position &&
-                           data.size() <= start.bytes - target.position;
+  const bool is_in_place =
+      head.position == target.position && data.size() <= start.bytes - target.position;
   Result<void> result;
   if (locals_.find(target.owner) == nullptr) {
     result = dvs::fail(Errc::unreachable);  // it moved away
   } else if (!is_in_place) {
     result = dvs::fail(Errc::protocol_violation);
   } else {
-    result =
-        output_.write_memory(target.owner, start.orderer, start.target, head.position, data);
+    result = output_.write_memory(target.owner, start.orderer, start.target, head.position, data);
   }
   target.position += data.size();
   if (result && target.position < start.bytes) return;
@@ -186,12 +185,13 @@ void Copier::finish_order(std::uint64_t copy, Errc error) {
   const Key key{self_, copy};
   targets_.erase(key);
   sources_.erase(key);
-  // A side that has not ended yet need not go on.
-  if (error != Errc{}) {
-    for (const NodeId node : std::set{order.source_node, order.target_node}) {
-      if (node != self_) output_.to_node(node, wire::CopyEnd{copy, self_, error});
-    }
-  }
+  // A side that has not ended yet need not go on, and the source watches over what it has sent.
+  const bool is_watched = order.source_node != order.target_node;
+  std::set<NodeId> nodes;
+  if (error != Errc{} || is_watched) nodes.insert(order.source_node);
+  if (error != Errc{}) nodes.insert(order.target_node);
+  nodes.erase(self_);
+  for (const NodeId node : nodes) output_.to_node(node, wire::CopyEnd{copy, self_, error});
   answer(order.orderer, order.token, error);
 }
 
@@ -218,8 +218,8 @@ void Copier::on_end(NodeId from, const wire::CopyEnd& end) {
   }
   if (end.orderer_node != from) return;
   const Key key{from, end.copy};
-  const std::size_t ended = sources_.erase(key) + targets_.erase(key);
-  if (ended == 0) stopped_[from].remember(end.copy, true);
+  const std::size_t ended = sources_.erase(key) + targets_.erase(key) + sent_.erase(key);
+  if (ended == 0 && end.error != Errc{}) stopped_[from].remember(end.copy, true);
 }
 
 void Copier::on_local_end(Handle handle) {
@@ -249,8 +249,8 @@ void Copier::on_node_broken(NodeId node, Errc reason) {
     if (order.source_node == node || order.target_node == node) broken.push_back(copy);
   }
   for (const std::uint64_t copy : broken) finish_order(copy, reason);
-  // Copies of others: their orderer's node notices for itself if it is the one that broke, and is told
-  // otherwise.
+  // Copies of others: their orderer's node notices for itself if it is the one that broke, and is
+  // told otherwise.
   std::vector<Key> others;
   for (const auto& [key, source] : sources_) {
     if (key.first == node || source.start.target_node == node) others.push_back(key);
@@ -258,8 +258,12 @@ void Copier::on_node_broken(NodeId node, Errc reason) {
   for (const auto& [key, target] : targets_) {
     if (key.first == node || target.source_node == node) others.push_back(key);
   }
+  for (const auto& [key, target_node] : sent_) {
+    if (key.first == node || target_node == node) others.push_back(key);
+  }
   for (const Key& key : others) {
     sources_.erase(key);
+    sent_.erase(key);
     targets_.erase(key);
     if (key.first != node) finish(key, reason);
   }

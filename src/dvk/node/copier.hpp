@@ -1,8 +1,9 @@
 // Copies between the memories of two endpoints, ordered by either of them or by a third.
 //
-// The orderer's node finds out where both sides are. The source's node reads piece by piece and sends to
-// the target's node on the bulk lane as far as that has room; the target's node writes and reports the end
-// to the orderer's node. Grants are checked before every piece by the node that hosts the memory.
+// The orderer's node finds out where both sides are. The source's node reads piece by piece and
+// sends to the target's node on the bulk lane as far as that has room; the target's node writes and
+// reports the end to the orderer's node. Grants are checked before every piece by the node that
+// hosts the memory.
 #pragma once
 
 #include <map>
@@ -18,8 +19,9 @@ class Copier {
   Copier(NodeId self, Output& output, LocalTable& locals, Router& router);
 
   // An order from a local endpoint; answered by a copy_result packet with the same token. Errors:
-  // not_ready (no open conversation with a side: ask for its route first), grant_denied, grant_revoked,
-  // bad_address, peer_died, queue_full; unreachable: a link was lost, or a side moved away meanwhile.
+  // not_ready (no open conversation with a side: ask for its route first), grant_denied,
+  // grant_revoked, bad_address, peer_died, queue_full; unreachable: a link was lost, or a side
+  // moved away meanwhile.
   void on_order(const LocalEndpoint& orderer, std::uint64_t token, const wire::CopyOrder& order);
   // The order of an endpoint that may not order now.
   void refuse(Handle orderer, std::uint64_t token, Errc error);
@@ -73,6 +75,8 @@ class Copier {
   std::map<Handle, unsigned> orders_of_;
   std::map<Key, Source> sources_;
   std::map<Key, Target> targets_;
+  // Wholly on the way to a node: should that be lost with the session, only this node can know.
+  std::map<Key, NodeId> sent_;
   // Ended before their beginning was here, which comes on another lane. By orderer's node.
   std::map<NodeId, Memory<std::uint64_t, bool, 4096>> stopped_;
   Key last_worked_{};  // round robin over sources_

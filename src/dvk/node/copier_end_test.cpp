@@ -229,5 +229,27 @@ TEST_F(CopierEndTest, ASideThatMovesAwayEndsTheCopy) {
   }
 }
 
+// All was sent, and went down with a session that only the source had noticed.
+TEST_F(CopierEndTest, WhatIsLostOnTheWayToTheTargetIsToldByTheSource) {
+  one_piece();
+  while (core(2).work()) {
+  }
+  node(2).lanes[{id(3), Lane::bulk}].clear();
+  core(2).on_link_up(id(3), false, now);
+  settle();
+  expect_outcome(orderer, Errc::unreachable);
+}
+
+// Disabled: what a copy writes after the endpoint was frozen is not in the state that moves. The
+// daemon could hold such copies up until the move is decided, or the library could wait for them
+// before it saves.
+TEST_F(CopierEndTest, DISABLED_NothingIsWrittenToAFrozenEndpoint) {
+  one_piece();
+  tell(target, wire::MoveOut{.target = id(2), .state_bytes = 1}, Bytes(1));
+  node(3).touched.clear();
+  deliver(2, 3, Lane::bulk);
+  EXPECT_TRUE(node(3).touched.empty());
+}
+
 }  // namespace
 }  // namespace dvk::node

@@ -35,28 +35,37 @@ void Directory::send(NodeId node, const wire::NodeMessage& message) {
 // --- Agent ---------------------------------------------------------------------------------------
 
 void Directory::register_endpoint(std::uint64_t ticket, const wire::DirectoryEntry& entry,
-                                  Patience patience, TimePoint now) {
-  ask(ticket, wire::Register{.entry = entry},
-      patience == Patience::endless ? dvs::never : now + request_timeout, now);
+                                  Purpose purpose, TimePoint now) {
+  const TimePoint give_up_at = purpose == Purpose::opening ? now + request_timeout : dvs::never;
+  ask({.ticket = ticket,
+       .message = wire::Register{.entry = entry},
+       .give_up_at = give_up_at,
+       .is_move = purpose == Purpose::move},
+      now);
 }
 
 void Directory::lookup(std::uint64_t ticket, ContainerId container, const std::string& name,
                        TimePoint now) {
-  ask(ticket, wire::Lookup{.container = container, .name = name}, now + request_timeout, now);
+  ask({ticket, wire::Lookup{.container = container, .name = name}, now + request_timeout}, now);
 }
 
 void Directory::locate(std::uint64_t ticket, const Address& address, TimePoint now) {
-  ask(ticket, wire::Locate{.address = address}, now + request_timeout, now);
+  ask({ticket, wire::Locate{.address = address}, now + request_timeout}, now);
 }
 
 void Directory::unregister(const Address& address, TimePoint) {
-  for (auto& [request, pending] : pending_) {
+  const auto is_of_it = [&](const Pending& pending) {
     const auto* registration = std::get_if<wire::Register>(&pending.message);
-    if (registration != nullptr &&
-        registration->entry.address.incarnation == address.incarnation) {
-      pending.is_undone = true;
-    }
+    return registration != nullptr &&
+           registration->entry.address.incarnation == address.incarnation;
+  };
+  // The entry of one that has moved is still under its old node, and only in the name of the new
+  // one can it be taken out.
+  for (auto& [request, pending] : pending_) {
+    if (pending.is_move && is_of_it(pending)) pending.is_undone = true;
   }
+  std::erase_if(pending_,
+                [&](const auto& item) { return !item.second.is_undone && is_of_it(item.second); });
   if (view_.directory_authority() == dvs::no_node) return;
   send(view_.directory_authority(), wire::Unregister{address});
 }
@@ -65,21 +74,25 @@ void Directory::forget(std::uint64_t ticket) {
   std::erase_if(pending_, [&](const auto& item) { return item.second.ticket == ticket; });
 }
 
-void Directory::ask(std::uint64_t ticket, wire::NodeMessage message, TimePoint give_up_at,
-                    TimePoint now) {
+void Directory::ask(Pending question, TimePoint now) {
   now_ = now;
+  question.send_at = now;
   const std::uint64_t request = next_request_++;
-  std::visit(
-      [&](auto& body) {
-        if constexpr (requires { body.view; body.request; }) body.request = request;
-      },
-      message);
-  Pending pending{ticket, std::move(message), give_up_at, now};
-  transmit(pending_.emplace(request, std::move(pending)).first->second, now);
+  transmit(request, pending_.emplace(request, std::move(question)).first->second, now);
+}
+
+// A report replaces all that the authority knew of this node, and another authority may know less:
+// what was answered before counts no more.
+void Directory::ask_anew(TimePoint now) {
+  auto pending = std::exchange(pending_, {});
+  for (auto& [request, question] : pending) {
+    question.send_at = now;
+    pending_.emplace(next_request_++, std::move(question));
+  }
 }
 
 // Beware: for the own node's authority the answer comes, and `pending` goes, inside this call.
-void Directory::transmit(Pending& pending, TimePoint now) {
+void Directory::transmit(std::uint64_t request, Pending& pending, TimePoint now) {
   pending.send_at = now + repeat_after;
   const NodeId authority = view_.directory_authority();
   if (authority == dvs::no_node) {
@@ -89,7 +102,13 @@ void Directory::transmit(Pending& pending, TimePoint now) {
   wire::NodeMessage message = pending.message;
   std::visit(
       [&](auto& body) {
-        if constexpr (requires { body.view; }) body.view = view_.number;
+        if constexpr (requires {
+                        body.view;
+                        body.request;
+                      }) {
+          body.view = view_.number;
+          body.request = request;
+        }
       },
       message);
   send(authority, message);
@@ -115,10 +134,8 @@ void Directory::on_registered(const wire::Registered& message, TimePoint now) {
   const Pending pending = std::move(found->second);
   pending_.erase(found);
   if (!pending.is_undone) return upper_.registered(pending.ticket, message.error, message.id);
-  if (message.error != Errc{}) return;
-  Address address = std::get<wire::Register>(pending.message).entry.address;
-  address.id = message.id;
-  unregister(address, now);
+  if (message.error == Errc{})
+    unregister(std::get<wire::Register>(pending.message).entry.address, now);
 }
 
 void Directory::on_lookup_result(const wire::LookupResult& message, TimePoint now) {
@@ -156,6 +173,7 @@ void Directory::install_view(const View& view, TimePoint now) {
   now_ = now;
   view_ = view;
   unreported_.clear();
+  awaiting_.clear();
   if (is_authority()) {
     std::ranges::copy_if(view.members, std::inserter(unreported_, unreported_.end()),
                          [&](NodeId node) { return !down_.contains(node); });
@@ -172,7 +190,7 @@ void Directory::install_view(const View& view, TimePoint now) {
   }
   take_early_reports();
   send_report();
-  for (auto& [request, pending] : pending_) pending.send_at = now;
+  ask_anew(now);
 }
 
 void Directory::on_link_up(NodeId node, bool has_restarted, TimePoint now) {
@@ -180,18 +198,18 @@ void Directory::on_link_up(NodeId node, bool has_restarted, TimePoint now) {
   if (is_authority() && has_restarted) remove_node(node);
   if (node == view_.directory_authority()) {
     send_report();  // it may be new, or may have missed what was sent before
-    for (auto& [request, pending] : pending_) pending.send_at = now;
+    ask_anew(now);
   }
 }
 
 void Directory::on_link_down(NodeId node) {
   down_.insert(node);
-  if (unreported_.erase(node) != 0 && unreported_.empty()) promote_orphans();
+  has_reported(node);
 }
 
 void Directory::on_node_lost(NodeId node) {
   if (is_authority()) remove_node(node);
-  if (unreported_.erase(node) != 0 && unreported_.empty()) promote_orphans();
+  has_reported(node);
 }
 
 void Directory::on_tick(TimePoint now) {
@@ -204,7 +222,7 @@ void Directory::on_tick(TimePoint now) {
     const auto found = pending_.find(request);
     if (found == pending_.end()) continue;
     if (found->second.give_up_at > now) {
-      transmit(found->second, now);
+      transmit(request, found->second, now);
       continue;
     }
     const Pending pending = std::move(found->second);
@@ -227,6 +245,8 @@ void Directory::on_register(NodeId from, const wire::Register& message) {
   wire::Registered answer{.request = message.request, .error = Errc::not_ready};
   if (is_ready(message.view)) {
     answer.error = enter(from, message.entry, answer.id);
+  } else if (is_authority() && message.view == view_.number && !message.entry.is_backup) {
+    awaiting_[message.entry.address] = {message.entry, from};
   }
   send(from, answer);
   if (answer.error == Errc{} && message.entry.is_backup) {
@@ -260,7 +280,24 @@ Errc Directory::enter(NodeId from, const wire::DirectoryEntry& entry, EndpointId
   return Errc{};
 }
 
+// Or is not waited for any longer.
+void Directory::has_reported(NodeId node) {
+  if (unreported_.erase(node) != 0 && unreported_.empty()) become_ready();
+}
+
+// All reports are there. One that moved meanwhile is in neither's, but has been announced.
+void Directory::become_ready() {
+  for (const auto& [address, entry] : std::exchange(awaiting_, {})) {
+    EndpointId id{};
+    (void)enter(entry.node, entry.entry, id);
+  }
+  promote_orphans();
+}
+
 void Directory::on_unregister(NodeId from, const wire::Unregister& message) {
+  std::erase_if(awaiting_, [&](const auto& item) {
+    return item.first.incarnation == message.address.incarnation && item.second.node == from;
+  });
   auto found = entries_.find(message.address);
   if (found == entries_.end()) {
     // Who gave a registration up has not learned the id that the name has always had.
@@ -296,14 +333,14 @@ void Directory::remove(const Address& address) {
 }
 
 void Directory::remove_node(NodeId node) {
+  std::erase_if(awaiting_, [&](const auto& item) { return item.second.node == node; });
   std::vector<Address> gone;
   for (auto& [address, entry] : entries_) {
     if (entry.node == node) gone.push_back(address);
   }
   // Backups first, so that none of them is promoted for a primary that goes with them.
-  std::ranges::stable_sort(gone, {}, [&](const Address& address) {
-    return !entries_[address].entry.is_backup;
-  });
+  std::ranges::stable_sort(
+      gone, {}, [&](const Address& address) { return !entries_[address].entry.is_backup; });
   std::ranges::for_each(gone, [&](const Address& address) { remove(address); });
 }
 
@@ -385,7 +422,7 @@ void Directory::on_report(NodeId from, const wire::Report& message) {
     EndpointId id{};
     (void)enter(from, entry, id);
   }
-  if (message.is_last && unreported_.erase(from) != 0 && unreported_.empty()) promote_orphans();
+  if (message.is_last) has_reported(from);
 }
 
 void Directory::on_promote(const wire::Promote& message) {

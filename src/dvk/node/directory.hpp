@@ -1,9 +1,9 @@
 // Names and places. Every node runs the agent; the node the view determines is also the authority.
 //
-// The authority stores nothing: after a change of view every agent reports its entries, and until all
-// members have (or their link is down) requests are answered not_ready and asked again. Law: at most one
-// live endpoint holds a name; an id once given to a name stays that name's id while the authority
-// remembers.
+// The authority stores nothing: after a change of view every agent reports its entries, and until
+// all members have (or their link is down) requests are answered not_ready and asked again. Law: at
+// most one live endpoint holds a name; an id once given to a name stays that name's id while the
+// authority remembers.
 #pragma once
 
 #include <map>
@@ -35,14 +35,16 @@ class Directory {
   Directory(NodeId self, Output& output, DirectoryUpper& upper, LocalTable& locals);
 
   // --- Agent ---
-  enum class Patience : std::uint8_t {
-    limited,  // gives up after request_timeout
-    endless,  // for an endpoint that lives already, whose place must become known
+  enum class Purpose : std::uint8_t {
+    opening,    // given up after request_timeout
+    promotion,  // never given up, nor is a move: the endpoint lives already
+    move,       // goes on even when the endpoint ends, so that its old entry can be taken out
   };
   // Errors reported: name_in_use; unreachable when no authority answered in time.
-  void register_endpoint(std::uint64_t ticket, const wire::DirectoryEntry& entry, Patience patience,
+  void register_endpoint(std::uint64_t ticket, const wire::DirectoryEntry& entry, Purpose purpose,
                          TimePoint now);
-  // Also undoes a registration of that incarnation that is still under way.
+  // Also undoes a registration of that incarnation that is still under way, without an answer to
+  // it.
   void unregister(const Address& address, TimePoint now);
   // unknown_endpoint if nobody holds the name, or if the endpoint is not known.
   void lookup(std::uint64_t ticket, ContainerId container, const std::string& name, TimePoint now);
@@ -75,7 +77,8 @@ class Directory {
     std::uint64_t ticket = 0;
     wire::NodeMessage message;
     TimePoint give_up_at{}, send_at{};
-    bool is_undone = false;  // a registration that is taken back as soon as it is answered
+    bool is_move = false;
+    bool is_undone = false;  // a move whose endpoint has ended: taken back as soon as it is entered
   };
   struct Entry {
     wire::DirectoryEntry entry;
@@ -84,8 +87,9 @@ class Directory {
   using Name = std::pair<ContainerId, std::string>;
 
   // Agent
-  void ask(std::uint64_t ticket, wire::NodeMessage message, TimePoint give_up_at, TimePoint now);
-  void transmit(Pending& pending, TimePoint now);
+  void ask(Pending question, TimePoint now);
+  void ask_anew(TimePoint now);
+  void transmit(std::uint64_t request, Pending& pending, TimePoint now);
   void fail(const Pending& pending, Errc error);
   void send_report();
   // Authority
@@ -100,6 +104,8 @@ class Directory {
   void remove_node(NodeId node);
   void promote_backup(const Name& name);
   void promote_orphans();
+  void has_reported(NodeId node);
+  void become_ready();
   void send(NodeId node, const wire::NodeMessage& message);
 
   NodeId self_;
@@ -116,6 +122,9 @@ class Directory {
   std::set<NodeId> unreported_;  // members whose report is still missing
   // Reports of members that learnt of a view before this node did: nobody would send them again.
   std::map<NodeId, std::vector<wire::Report>> early_reports_;
+  // Registrations that came before all reports were there. Not those of backups: one that has no
+  // answer yet could not be promoted.
+  std::map<Address, Entry> awaiting_;
   std::map<Address, Entry> entries_;
   std::map<Name, Address> holders_;
   std::map<Name, std::vector<Address>> backups_;

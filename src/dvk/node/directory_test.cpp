@@ -305,6 +305,54 @@ TEST_F(DirectoryTest, ARegistrationThatWasGivenUpTakesNoName) {
   }
 }
 
+// The answer was given in the view before, of which the report that came since says nothing.
+TEST_F(DirectoryTest, AnAnswerFromBeforeAReportDoesNotCount) {
+  const Process late = attach(2, {.name = "name"});
+  deliver(2, 1);  // registered, and the answer is on its way
+  core(2).on_link_up(id(1), false, now);
+  deliver(1, 2);
+  EXPECT_TRUE(hears_nothing(late));
+  pass(std::chrono::seconds(2));
+  const Address address = welcome(late);
+  EXPECT_EQ(look_up(open(3), "name"), (Found{Errc{}, address}));
+}
+
+TEST_F(DirectoryTest, ARegistrationWhoseProcessDiedIsNotRepeated) {
+  install_view({1, 2, 3});
+  deliver(2, 1);  // node 3 has not reported: the directory is not ready
+  const Process late = attach(2, {.name = "name"});
+  deliver(2, 1);
+  deliver(1, 2);
+  close(late);
+  settle();
+  EXPECT_EQ(node(2).under_way<wire::Register>(id(1)).size(), 0U);
+  now += Directory::repeat_after;
+  core(2).on_tick(now);
+  EXPECT_EQ(node(2).under_way<wire::Register>(id(1)).size(), 0U);
+  EXPECT_EQ(look_up(open(3), "name").first, Errc::unknown_endpoint);
+}
+
+// It is in the report of neither node, as it moved between the two.
+TEST_F(DirectoryTest, WhoMovesDuringAChangeOfViewKeepsItsName) {
+  const Process holder = open(2, "name");
+  const Process backup = open_backup(1, "name");
+  const Process there = adopt(3, "name");
+  tell(holder, wire::MoveOut{.target = id(3), .state_bytes = 1}, Bytes(1));
+  deliver(2, 3);
+  tell(there, wire::AdoptReady{});
+  install_view({1, 2, 3});
+  node(2).lanes[{id(1), Lane::message}].clear();
+  deliver(3, 1);  // the report of its new node
+  deliver(3, 2);
+  deliver(2, 3);  // the decision
+  deliver(3, 1);
+  core(2).on_link_up(id(1), false, now);  // the report of its old node
+  settle();
+  pass(std::chrono::seconds(2));
+  EXPECT_EQ(look_up(open(2), "name"), (Found{Errc{}, holder.address}));
+  EXPECT_TRUE(hears_nothing(backup));
+}
+
 TEST_F(DirectoryTest, WithoutAViewItWaitsForOne) {
   TestNode lonely(7);
   lonely.core->on_hello(Handle{1}, ContainerId{1}, 0, {.name = "name"}, now);
@@ -313,6 +361,20 @@ TEST_F(DirectoryTest, WithoutAViewItWaitsForOne) {
   lonely.core->on_tick(now);
   ASSERT_EQ(lonely.told[Handle{1}].size(), 1U);
   EXPECT_TRUE(std::holds_alternative<wire::Welcome>(lonely.told[Handle{1}][0]));
+}
+
+// Disabled: a new authority answers without the members whose link is down, so it gives away names
+// that their endpoints still hold. To keep "at most one live endpoint holds a name" it has to wait
+// until such a member reports or leaves the view; that costs every name meanwhile.
+TEST_F(DirectoryTest, DISABLED_ANameOfAMemberThatCannotBeHeardIsNotGivenAway) {
+  open(3, "name");
+  lose(1);
+  settle();
+  cut(2, 3);
+  install_view({2, 3});
+  const Process other = attach(2, {.name = "name"});
+  pass(std::chrono::seconds(1));
+  EXPECT_TRUE(hears_nothing(other));
 }
 
 }  // namespace

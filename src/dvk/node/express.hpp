@@ -1,5 +1,5 @@
-// Express connections: when a relayed conversation is busy, the two daemons set up a connection of its own
-// between the two processes and get out of the way.
+// Express connections: when a relayed conversation is busy, the two daemons set up a connection of
+// its own between the two processes and get out of the way.
 //
 // Only a short cut: the relay stays open, the ends filter what comes twice, and when the connection
 // breaks they go back. Nothing here must succeed, and nothing is remembered but what is under way.

@@ -14,9 +14,9 @@ namespace dvk::node {
 enum class LocalState : std::uint8_t {
   registering,  // waits for the directory
   active,
-  frozen,       // being moved away; takes no packets
-  waiting,      // an adopter for which nothing has arrived yet
-  arriving,     // being moved here; the decision is still out
+  frozen,    // being moved away; takes no packets
+  waiting,   // an adopter for which nothing has arrived yet
+  arriving,  // being moved here; the decision is still out
 };
 
 struct LocalEndpoint {
@@ -26,7 +26,7 @@ struct LocalEndpoint {
   std::uint32_t uid = 0;
   LocalState state{};
   bool is_backup = false;
-  bool is_in_directory = false;  // has a name, or was born on another node
+  bool is_in_directory = false;    // has a name, or was born on another node
   std::set<Address> ring_peers{};  // local endpoints it shares a ring with
 
   Principal principal() const { return {name, uid}; }
@@ -68,7 +68,8 @@ class LocalTable {
   std::map<Address, Handle> by_address_;
 };
 
-// A map that forgets its oldest entries: for what is good to remember but must not grow without bound.
+// A map that forgets its oldest entries: for what is good to remember but must not grow without
+// bound.
 template <class Key, class Value, std::size_t entries_max = 65536>
 class Memory {
  public:

@@ -19,12 +19,14 @@ void Mover::on_move_out(LocalEndpoint& local, NodeId target, BytesView state, co
     return refuse(Errc::not_ready, "the endpoint is being promoted");
   }
   if (local.is_backup) return refuse(Errc::invalid_argument, "a backup cannot be moved");
-  if (target == self_) return refuse(Errc::invalid_argument, "the endpoint is on that node already");
+  if (target == self_)
+    return refuse(Errc::invalid_argument, "the endpoint is on that node already");
   if (!view.contains(target)) {
     return refuse(Errc::invalid_argument,
                   "node " + std::to_string(dvs::raw(target)) + " is not a member of the cluster");
   }
-  if (state.size() > state_bytes_max) return refuse(Errc::message_too_large, "state of the endpoint");
+  if (state.size() > state_bytes_max)
+    return refuse(Errc::message_too_large, "state of the endpoint");
   local.state = LocalState::frozen;
   router_.on_local_frozen(local);
   const std::uint64_t move = output_.fresh_serial();
@@ -98,7 +100,8 @@ void Mover::on_ready(NodeId from, const wire::MoveReady& message, TimePoint now)
 
 void Mover::on_query(NodeId from, const wire::MoveQuery& message) {
   if (outgoing_.contains(message.move)) return;  // undecided: MoveReady comes, or came, behind this
-  output_.to_node(from, wire::MoveDecision{message.move, decisions_.recall(message.move) != nullptr});
+  output_.to_node(from,
+                  wire::MoveDecision{message.move, decisions_.recall(message.move) != nullptr});
 }
 
 // --- Target --------------------------------------------------------------------------------------
@@ -130,15 +133,14 @@ void Mover::on_prepare(NodeId from, const wire::MovePrepare& message, TimePoint 
 
 // Only the same user, or root, in the same container may take an endpoint over.
 bool Mover::may_adopt(const LocalEndpoint& adopter, ContainerId container, const Arrival& arrival) {
-  return container == arrival.address.container &&
-         (adopter.uid == arrival.uid || adopter.uid == 0);
+  return container == arrival.address.container && (adopter.uid == arrival.uid || adopter.uid == 0);
 }
 
 // Looks for an adopter that waits for this arrival.
 void Mover::match(const Key& key, Arrival& arrival) {
   for (const auto& [handle, wish] : wishes_) {
-    const bool is_meant = wish.name.empty() ? wish.address == arrival.address
-                                            : wish.name == arrival.name;
+    const bool is_meant =
+        wish.name.empty() ? wish.address == arrival.address : wish.name == arrival.name;
     LocalEndpoint* adopter = locals_.find(handle);
     if (!is_meant || !may_adopt(*adopter, wish.container, arrival)) continue;
     wishes_.erase(handle);
@@ -167,8 +169,8 @@ void Mover::hand_over(const Key&, Arrival& arrival, LocalEndpoint& adopter) {
   adopter.name = arrival.name;
   adopter.state = LocalState::arriving;
   adopter.is_in_directory = true;
-  output_.to_process(adopter.handle,
-                     wire::Welcome{arrival.address, self_, arrival.state.size()}, arrival.state);
+  output_.to_process(adopter.handle, wire::Welcome{arrival.address, self_, arrival.state.size()},
+                     arrival.state);
 }
 
 void Mover::on_adopt_ready(const LocalEndpoint& adopter) {
@@ -193,14 +195,14 @@ void Mover::on_decision(NodeId from, const wire::MoveDecision& message, TimePoin
     LocalEndpoint ended{.address = arrival.address, .name = arrival.name};
     router_.on_local_end(ended);
     directory_.register_endpoint(0, {arrival.address, arrival.name, false},
-                                 Directory::Patience::endless, now);
+                                 Directory::Purpose::move, now);
     directory_.unregister(arrival.address, now);
     return;
   }
   local->state = LocalState::active;
   output_.to_process(local->handle, wire::MoveResult{});
-  directory_.register_endpoint(0, {arrival.address, arrival.name, false},
-                               Directory::Patience::endless, now);
+  directory_.register_endpoint(0, {arrival.address, arrival.name, false}, Directory::Purpose::move,
+                               now);
   router_.on_local_arrived(*local, now);
 }
 
@@ -225,7 +227,8 @@ bool Mover::on_local_closed(const LocalEndpoint& local, TimePoint now) {
   wishes_.erase(local.handle);
   for (auto& [key, arrival] : arrivals_) {
     if (arrival.adopter != local.handle) continue;
-    // If the source has committed meanwhile its decision finds no adopter, and the endpoint ends then.
+    // If the source has committed meanwhile its decision finds no adopter, and the endpoint ends
+    // then.
     arrival.adopter = Handle{};
     router_.on_local_moved_out(local, key.first, now);
     output_.to_node(key.first, wire::MoveReady{key.second, Errc::peer_died});

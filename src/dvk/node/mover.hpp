@@ -1,6 +1,6 @@
-// Moves of endpoints between nodes. The source alone decides: until it has said `commit` the endpoint is
-// the source's, from then on it is the target's, and it says commit only when a process on the target has
-// taken the state over. So there is never more than one owner, whatever breaks.
+// Moves of endpoints between nodes. The source alone decides: until it has said `commit` the
+// endpoint is the source's, from then on it is the target's, and it says commit only when a process
+// on the target has taken the state over. So there is never more than one owner, whatever breaks.
 #pragma once
 
 #include <map>
@@ -33,7 +33,8 @@ class Mover {
   void on_decision(NodeId from, const wire::MoveDecision& message, TimePoint now);
 
   // --- Both ---
-  // The process is gone (it is still in the table). True: the endpoint's end needs no further notice.
+  // The process is gone (it is still in the table). True: the endpoint's end needs no further
+  // notice.
   bool on_local_closed(const LocalEndpoint& local, TimePoint now);
   void on_link_up(NodeId node, bool has_restarted, TimePoint now);
   void on_link_down(NodeId node, TimePoint now);
@@ -73,7 +74,8 @@ class Mover {
 
   void send_piece(std::uint64_t move, Outgoing& outgoing);
   void abort(std::uint64_t move, Errc reason, const std::string& detail);
-  static bool may_adopt(const LocalEndpoint& adopter, ContainerId container, const Arrival& arrival);
+  static bool may_adopt(const LocalEndpoint& adopter, ContainerId container,
+                        const Arrival& arrival);
   void match(const Key& key, Arrival& arrival);
   void hand_over(const Key& key, Arrival& arrival, LocalEndpoint& adopter);
   void drop_arrivals_from(NodeId node, bool also_ready, TimePoint now);

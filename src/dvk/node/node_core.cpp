@@ -1,5 +1,6 @@
 #include "dvk/node/node_core.hpp"
 
+#include <algorithm>
 #include <cstring>
 
 namespace dvk::node {
@@ -37,7 +38,8 @@ Address NodeCore::fresh_address(ContainerId container) {
 void NodeCore::on_hello(Handle handle, ContainerId container, std::uint32_t uid,
                         const wire::Hello& hello, TimePoint now) {
   now_ = now;
-  if (locals_.find(handle) != nullptr) return refuse(handle, Errc::protocol_violation, "second hello");
+  if (locals_.find(handle) != nullptr)
+    return refuse(handle, Errc::protocol_violation, "second hello");
   if (hello.version != wire::attach_version) {
     return refuse(handle, Errc::version_mismatch,
                   "libdvk speaks attach version " + std::to_string(hello.version) +
@@ -53,8 +55,8 @@ void NodeCore::on_hello(Handle handle, ContainerId container, std::uint32_t uid,
     return refuse(handle, Errc::not_permitted,
                   "user " + std::to_string(uid) + " may not bind the name \"" + hello.name + "\"");
   }
-  LocalEndpoint& endpoint = locals_.add({.handle = handle, .address = {}, .name = hello.name,
-                                         .uid = uid, .ring_peers = {}});
+  LocalEndpoint& endpoint = locals_.add(
+      {.handle = handle, .address = {}, .name = hello.name, .uid = uid, .ring_peers = {}});
   if (hello.kind == wire::HelloKind::adopt) {
     endpoint.address.container = container;
     return adopt(endpoint, hello);
@@ -73,9 +75,8 @@ void NodeCore::open(LocalEndpoint& endpoint, const wire::Hello& hello, TimePoint
   endpoint.is_in_directory = true;
   endpoint.state = LocalState::registering;
   const wire::DirectoryEntry entry{endpoint.address, endpoint.name, endpoint.is_backup};
-  const std::uint64_t ticket =
-      ask({Ask::Kind::open, endpoint.handle, 0, endpoint.address, {}});
-  directory_.register_endpoint(ticket, entry, Directory::Patience::limited, now);
+  const std::uint64_t ticket = ask({Ask::Kind::open, endpoint.handle, 0, endpoint.address, {}});
+  directory_.register_endpoint(ticket, entry, Directory::Purpose::opening, now);
 }
 
 void NodeCore::adopt(LocalEndpoint& endpoint, const wire::Hello& hello) {
@@ -85,7 +86,8 @@ void NodeCore::adopt(LocalEndpoint& endpoint, const wire::Hello& hello) {
 void NodeCore::become_active(LocalEndpoint& endpoint) {
   endpoint.state = LocalState::active;
   output_.to_process(endpoint.handle, wire::Welcome{endpoint.address, self_, 0});
-  router_.on_local_resumed(endpoint);  // others may have learned the address from the directory before
+  router_.on_local_resumed(
+      endpoint);  // others may have learned the address from the directory before
 }
 
 void NodeCore::registered(std::uint64_t ticket, Errc error, EndpointId id) {
@@ -98,10 +100,7 @@ void NodeCore::registered(std::uint64_t ticket, Errc error, EndpointId id) {
   if (error == Errc{}) address.id = id;
   // Whatever became of it, it is no backup any more.
   if (question.kind == Ask::Kind::promotion) directory_.unregister(question.old_address, now_);
-  if (endpoint == nullptr) {  // the process did not wait
-    if (error == Errc{}) directory_.unregister(address, now_);
-    return;
-  }
+  if (endpoint == nullptr) return;
   if (error != Errc{}) {
     endpoint->is_in_directory = false;
     return refuse(question.handle, error, "name \"" + endpoint->name + "\"");
@@ -123,10 +122,23 @@ void NodeCore::found(std::uint64_t ticket, Errc error, const Address& address, N
   output_.to_process(ask.handle, wire::NameResult{ask.request, error, address});
 }
 
+// The answer to its registration was lost or did not count, but the directory knows it.
+void NodeCore::welcome_backup(LocalEndpoint& endpoint) {
+  const auto ask = std::ranges::find_if(asks_, [&](const auto& item) {
+    return item.second.handle == endpoint.handle && item.second.kind == Ask::Kind::open;
+  });
+  if (ask == asks_.end()) return;
+  directory_.forget(ask->first);
+  asks_.erase(ask);
+  become_active(endpoint);
+}
+
 // The directory made a backup of ours the primary: it begins a new life under the primary's id.
 void NodeCore::promote(const Address& backup, EndpointId id, const std::string& name) {
   LocalEndpoint* endpoint = locals_.find(backup);
-  if (endpoint == nullptr || !endpoint->is_backup || endpoint->state != LocalState::active) return;
+  if (endpoint == nullptr || !endpoint->is_backup) return;
+  if (endpoint->state == LocalState::registering) welcome_backup(*endpoint);
+  if (endpoint->state != LocalState::active) return;
   router_.on_local_end(*endpoint);
   copier_.on_local_end(endpoint->handle);
   Address address = fresh_address(backup.container);
@@ -136,7 +148,7 @@ void NodeCore::promote(const Address& backup, EndpointId id, const std::string& 
   endpoint->state = LocalState::registering;
   locals_.set_address(*endpoint, address);
   const std::uint64_t ticket = ask({Ask::Kind::promotion, endpoint->handle, 0, address, backup});
-  directory_.register_endpoint(ticket, {address, name, false}, Directory::Patience::endless, now_);
+  directory_.register_endpoint(ticket, {address, name, false}, Directory::Purpose::promotion, now_);
 }
 
 void NodeCore::on_process_closed(Handle handle, TimePoint now) {
@@ -153,10 +165,14 @@ void NodeCore::on_process_closed(Handle handle, TimePoint now) {
 void NodeCore::end_endpoint(const LocalEndpoint& endpoint, TimePoint now) {
   if (!endpoint.address) return;
   router_.on_local_end(endpoint);
-  // A registration still under way is undone when it is answered.
-  if (endpoint.is_in_directory && endpoint.state != LocalState::registering) {
-    directory_.unregister(endpoint.address, now);
+  if (endpoint.is_in_directory) directory_.unregister(endpoint.address, now);
+  for (const auto& [ticket, ask] : asks_) {
+    const bool is_of_it = ask.handle == endpoint.handle && ask.kind == Ask::Kind::promotion;
+    if (is_of_it) directory_.unregister(ask.old_address, now);
   }
+  std::erase_if(asks_, [&](const auto& item) {
+    return item.second.handle == endpoint.handle && item.second.kind != Ask::Kind::name;
+  });
 }
 
 // --- From processes ------------------------------------------------------------------------------
@@ -269,7 +285,7 @@ void NodeCore::on_control(NodeId from, const wire::NodeMessage& message, TimePoi
     void operator()(const wire::Opened& m) { core.router_.on_opened(from, m, now); }
     void operator()(const wire::Gone& m) { core.router_.on_gone(from, m); }
     void operator()(const wire::Moved& m) { core.router_.on_moved(from, m, now); }
-    void operator()(const wire::Resumed& m) { core.router_.on_resumed(from, m); }
+    void operator()(const wire::Resumed& m) { core.router_.on_resumed(from, m, now); }
     void operator()(const wire::Register& m) { core.directory_.on_register(from, m); }
     void operator()(const wire::Registered& m) { core.directory_.on_registered(m, now); }
     void operator()(const wire::Unregister& m) { core.directory_.on_unregister(from, m); }
@@ -295,7 +311,7 @@ void NodeCore::on_link_up(NodeId node, bool has_restarted, TimePoint now) {
   now_ = now;
   copier_.on_node_broken(node, Errc::unreachable);
   mover_.on_link_up(node, has_restarted, now);
-  router_.on_link_up(node, has_restarted, now);
+  router_.on_link_up(node, now);
   directory_.on_link_up(node, has_restarted, now);
 }
 
@@ -307,7 +323,9 @@ void NodeCore::on_link_down(NodeId node, TimePoint now) {
   directory_.on_link_down(node);
 }
 
-void NodeCore::on_bulk_room(NodeId, TimePoint now) { now_ = now; }
+void NodeCore::on_bulk_room(NodeId, TimePoint now) {
+  now_ = now;
+}
 
 void NodeCore::install_view(const View& view, TimePoint now) {
   now_ = now;
@@ -319,8 +337,8 @@ void NodeCore::on_node_lost(NodeId node, TimePoint now) {
   now_ = now;
   copier_.on_node_broken(node, Errc::peer_died);
   mover_.on_node_lost(node, now);
-  router_.on_node_lost(node);
-  directory_.on_node_lost(node);
+  directory_.on_node_lost(node);  // before it is asked about those that lived there
+  router_.on_node_lost(node, now);
 }
 
 // --- Clock and work ------------------------------------------------------------------------------
@@ -335,6 +353,8 @@ TimePoint NodeCore::next_deadline() const {
   return std::min(directory_.next_deadline(), mover_.next_deadline());
 }
 
-bool NodeCore::work() { return copier_.work(); }
+bool NodeCore::work() {
+  return copier_.work();
+}
 
 }  // namespace dvk::node

@@ -1,8 +1,9 @@
-// The pure core of a daemon: who is attached here, where everybody else lives, and what to do about it.
+// The pure core of a daemon: who is attached here, where everybody else lives, and what to do about
+// it.
 //
-// It wires the parts: Directory (names and places), Router (conversations between nodes), Mover (endpoint
-// moves), Copier (memory copies), Express (connections between busy processes). Driven by dvsd with
-// sockets and by the simulator with queues.
+// It wires the parts: Directory (names and places), Router (conversations between nodes), Mover
+// (endpoint moves), Copier (memory copies), Express (connections between busy processes). Driven by
+// dvsd with sockets and by the simulator with queues.
 #pragma once
 
 #include <memory>
@@ -28,18 +29,19 @@ class NodeCore final : DirectoryUpper {
   // --- From processes. `container` and `uid` are facts of the connection, not claims. ---
   void on_hello(Handle handle, ContainerId container, std::uint32_t uid, const wire::Hello& hello,
                 TimePoint now);
-  // `state`: the moved state, with MoveOut only. A message that does not fit the endpoint's situation is
-  // ignored: a hostile process harms itself.
+  // `state`: the moved state, with MoveOut only. A message that does not fit the endpoint's
+  // situation is ignored: a hostile process harms itself.
   void on_process_message(Handle handle, const wire::ToDaemon& message, BytesView state,
                           TimePoint now);
-  void on_process_packet(Handle handle, const PacketHeader& header, BytesView payload, TimePoint now);
+  void on_process_packet(Handle handle, const PacketHeader& header, BytesView payload,
+                         TimePoint now);
   void on_process_closed(Handle handle, TimePoint now);
 
   // --- From nodes. Errors mean the other daemon broke the protocol; nothing was done. ---
   // One message of a lane, as it came (any NodeMessageForm).
   Result<void> on_node_message(NodeId from, BytesView message, TimePoint now);
-  // A session with the node began. `has_restarted`: its daemon is a new incarnation, so every endpoint it
-  // hosted has ended. Otherwise messages of the session before may be lost.
+  // A session with the node began. `has_restarted`: its daemon is a new incarnation, so every
+  // endpoint it hosted has ended. Otherwise messages of the session before may be lost.
   void on_link_up(NodeId node, bool has_restarted, TimePoint now);
   // The link was given up: outcomes are unknown.
   void on_link_down(NodeId node, TimePoint now);
@@ -72,6 +74,7 @@ class NodeCore final : DirectoryUpper {
   void open(LocalEndpoint& endpoint, const wire::Hello& hello, TimePoint now);
   void adopt(LocalEndpoint& endpoint, const wire::Hello& hello);
   void become_active(LocalEndpoint& endpoint);
+  void welcome_backup(LocalEndpoint& endpoint);
   Address fresh_address(ContainerId container);
   void on_control(NodeId from, const wire::NodeMessage& message, TimePoint now);
   void refuse(Handle handle, Errc error, std::string detail);

@@ -1,6 +1,7 @@
 // The daemon's core as a whole: attaching, what is refused, and messages that are rubbish.
 #include "dvk/node/node_core.hpp"
 
+#include <algorithm>
 #include <random>
 
 #include <gtest/gtest.h>

@@ -36,8 +36,8 @@ class Output {
   // --- Towards processes ---
   // `state` only with Welcome of an adopted endpoint: its moved state.
   virtual void to_process(Handle handle, const wire::ToProcess& message, BytesView state = {}) = 0;
-  // Puts a packet into the process's ring. False: no room; the packet is dropped, its sender repeats it.
-  // A copy_result is never dropped: it waits for room (copies_max of them at most).
+  // Puts a packet into the process's ring. False: no room; the packet is dropped, its sender
+  // repeats it. A copy_result is never dropped: it waits for room (copies_max of them at most).
   virtual bool to_ring(Handle handle, const PacketHeader& header, BytesView payload) = 0;
   // Joins two local endpoints by a pair of rings and tells both (RouteKind::ring).
   virtual void open_ring(Handle first, Handle second, bool is_trusted) = 0;
@@ -55,24 +55,29 @@ class Output {
   virtual Result<void> copy_data_to_node(NodeId node, const wire::CopyDataHead& head, Handle owner,
                                          const Address& orderer, const wire::CopySide& side,
                                          std::uint64_t position, std::size_t bytes) = 0;
-  // Reads or writes `owner`'s memory at side.offset + position, if the grant allows `orderer` to. Errors:
-  // grant_denied, grant_revoked, bad_address, peer_died.
+  // Reads or writes `owner`'s memory at side.offset + position, if the grant allows `orderer` to.
+  // Errors: grant_denied, grant_revoked, bad_address, peer_died.
   virtual Result<void> read_memory(Handle owner, const Address& orderer, const wire::CopySide& side,
                                    std::uint64_t position, std::span<std::byte> into) = 0;
-  virtual Result<void> write_memory(Handle owner, const Address& orderer, const wire::CopySide& side,
-                                    std::uint64_t position, BytesView from) = 0;
+  virtual Result<void> write_memory(Handle owner, const Address& orderer,
+                                    const wire::CopySide& side, std::uint64_t position,
+                                    BytesView from) = 0;
 
-  // --- Express: connections between processes. A host without them may leave these as they are. ---
-  // 32 random bytes, fit to be a token or a secret; empty if this host makes no express connections.
+  // --- Express: connections between processes. A host without them may leave these as they are.
+  // --- 32 random bytes, fit to be a token or a secret; empty if this host makes no express
+  // connections.
   virtual Bytes fresh_token() { return {}; }
   // Whether connections between nodes of this cluster are encrypted.
   virtual bool is_encrypting() { return true; }
-  // Connects to the node's listener, shows the token, and sends the route with the socket to the process.
-  virtual void dial_express(NodeId node, const Bytes& token, Handle handle, const wire::Route& route) {
+  // Connects to the node's listener, shows the token, and sends the route with the socket to the
+  // process.
+  virtual void dial_express(NodeId node, const Bytes& token, Handle handle,
+                            const wire::Route& route) {
     static_cast<void>(node), static_cast<void>(token), static_cast<void>(handle);
     static_cast<void>(route);
   }
-  // When somebody shows the token within the next seconds: sends the route with the socket to the process.
+  // When somebody shows the token within the next seconds: sends the route with the socket to the
+  // process.
   virtual void expect_express(const Bytes& token, Handle handle, const wire::Route& route) {
     static_cast<void>(token), static_cast<void>(handle), static_cast<void>(route);
   }

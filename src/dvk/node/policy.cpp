@@ -32,7 +32,8 @@ bool Policy::may_bind(dvs::ContainerId container, const Principal& who) const {
   });
 }
 
-bool Policy::may_talk(dvs::ContainerId container, const Principal& from, const Principal& to) const {
+bool Policy::may_talk(dvs::ContainerId container, const Principal& from,
+                      const Principal& to) const {
   const auto found = rules_.find(container);
   if (found == rules_.end() || found->second.talk.empty()) return true;
   return std::ranges::any_of(found->second.talk, [&](const TalkRule& rule) {

@@ -18,7 +18,8 @@ struct Principal {
   std::uint32_t uid = 0;
 };
 
-// Patterns are shell globs of `*` and `?`. An empty list of rules allows everything inside the container.
+// Patterns are shell globs of `*` and `?`. An empty list of rules allows everything inside the
+// container.
 class Policy {
  public:
   struct BindRule {

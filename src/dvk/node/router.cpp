@@ -23,15 +23,13 @@ Router::Pair* Router::find(const Address& local, const Address& remote) {
   return pair == peers->second.end() ? nullptr : &pair->second;
 }
 
-void Router::tell(const Address& local, const Address& peer, RouteKind kind, Errc error, NodeId node,
-                  bool is_reset) {
+void Router::tell(const Address& local, const Address& peer, RouteKind kind, Errc error,
+                  NodeId node, bool is_reset) {
   const LocalEndpoint* endpoint = locals_.find(local);
   if (endpoint == nullptr || endpoint->state != LocalState::active) return;
-  output_.to_process(endpoint->handle, wire::Route{.peer = peer,
-                                                   .kind = kind,
-                                                   .error = error,
-                                                   .node = node,
-                                                   .is_reset = is_reset});
+  output_.to_process(
+      endpoint->handle,
+      wire::Route{.peer = peer, .kind = kind, .error = error, .node = node, .is_reset = is_reset});
 }
 
 void Router::drop(const Address& local, const Address& remote) {
@@ -112,6 +110,7 @@ void Router::on_route_query(LocalEndpoint& local, const Address& peer, TimePoint
     if (known->state == PairState::frozen) return tell(local.address, peer, RouteKind::wait);
     if (known->state == PairState::locating) return;
     known->hops = 0;
+    known->has_located = false;
   }
   NodeId node{};
   switch (status_of(peer, node)) {
@@ -121,10 +120,13 @@ void Router::on_route_query(LocalEndpoint& local, const Address& peer, TimePoint
     case OpenStatus::dead: return end(local.address, peer, Errc::peer_died);
     default: break;
   }
-  const auto& users = locals_with(peer);
-  for (const Address& user : users) {
-    if (const Pair* pair = find(user, peer); pair->state == PairState::open) node = pair->node;
+  bool has_lived = false;
+  for (const Address& user : locals_with(peer)) {
+    const Pair* pair = find(user, peer);
+    has_lived = has_lived || pair->has_lived;
+    if (pair->state == PairState::open) node = pair->node;
   }
+  pairs_[local.address][peer].has_lived = has_lived;
   if (node == dvs::no_node) node = dvs::birth_node(peer.incarnation);
   if (node == self_) return locate(local, peer, now);
   open(local, peer, node, now);
@@ -136,11 +138,10 @@ void Router::open(LocalEndpoint& local, const Address& peer, NodeId node, TimePo
   pair.node = node;
   pair.state = PairState::opening;
   pair.is_known = true;
-  if (++pair.hops > hops_max) return locate(local, peer, now);
-  output_.to_node(node, wire::Open{.from = local.address,
-                                   .to = peer,
-                                   .from_name = local.name,
-                                   .from_uid = local.uid});
+  if (++pair.hops > hops_max || lost_.contains(node)) return locate(local, peer, now);
+  output_.to_node(
+      node, wire::Open{
+                .from = local.address, .to = peer, .from_name = local.name, .from_uid = local.uid});
 }
 
 // The places that could know do not: ask the directory, once.
@@ -149,15 +150,21 @@ void Router::locate(LocalEndpoint& local, const Address& peer, TimePoint now) {
   remote_[peer].insert(local.address);
   pair.is_known = true;
   if (dvs::birth_node(peer.incarnation) == self_ && was_given(peer)) pair.has_lived = true;
-  if (pair.has_located) {
-    return end(local.address, peer, pair.has_lived ? Errc::peer_died : Errc::unknown_endpoint);
-  }
+  if (lost_.contains(dvs::birth_node(peer.incarnation))) pair.is_birth_lost = true;
+  if (pair.has_located) return end_unknown(local.address, peer, pair);
   pair.has_located = true;
   pair.node = dvs::no_node;
   pair.state = PairState::locating;
   const std::uint64_t ticket = ticket_bit | next_ticket_++;
   locating_[ticket] = {local.address, peer};
   directory_.locate(ticket, peer, now);
+}
+
+// Nobody knows where it is. One that began on a node that was lost may have died with it, or have
+// begun since under a new daemon there.
+void Router::end_unknown(const Address& local, const Address& remote, const Pair& pair) {
+  const Errc doubt = pair.is_birth_lost ? Errc::unreachable : Errc::unknown_endpoint;
+  end(local, remote, pair.has_lived ? Errc::peer_died : doubt);
 }
 
 void Router::on_located(std::uint64_t ticket, Errc error, NodeId node, TimePoint now) {
@@ -168,7 +175,11 @@ void Router::on_located(std::uint64_t ticket, Errc error, NodeId node, TimePoint
   LocalEndpoint* endpoint = locals_.find(local);
   Pair* pair = find(local, remote);
   if (endpoint == nullptr || pair == nullptr || pair->state != PairState::locating) return;
-  if (error != Errc{}) return end(local, remote, pair->has_lived ? Errc::peer_died : error);
+  // The directory may not know yet that the node is lost.
+  const bool is_unknown =
+      error == Errc::unknown_endpoint || (error == Errc{} && lost_.contains(node));
+  if (is_unknown) return end_unknown(local, remote, *pair);
+  if (error != Errc{}) return end(local, remote, error);
   if (node == self_) {
     drop(local, remote);
     if (locals_.find(remote) != nullptr) return on_route_query(*endpoint, remote, now);
@@ -178,8 +189,14 @@ void Router::on_located(std::uint64_t ticket, Errc error, NodeId node, TimePoint
   open(*endpoint, remote, node, now);
 }
 
-void Router::on_packet(const LocalEndpoint& local, PacketHeader header, BytesView payload, TimePoint) {
-  header.set_source(local.address);  // whatever it claims
+void Router::on_packet(const LocalEndpoint& local, PacketHeader header, BytesView payload,
+                       TimePoint) {
+  if (header.source() != local.address) {
+    // From the life before a promotion of which the library has not heard yet: the peer would take
+    // its acknowledgements for those of the new one.
+    if (ended_.recall(header.source()) != nullptr) return;
+    header.set_source(local.address);  // whatever it claims
+  }
   const Pair* pair = find(local.address, header.target());
   if (pair == nullptr || pair->state != PairState::open) return;  // it will be told and repeat it
   output_.packet_to_node(pair->node, header, payload);
@@ -204,7 +221,8 @@ void Router::on_local_end(const LocalEndpoint& local) {
     if (LocalEndpoint* other = locals_.find(peer)) other->ring_peers.erase(local.address);
     tell(peer, local.address, RouteKind::gone, Errc::peer_died);
   }
-  for (const NodeId node : nodes_of(local.address)) output_.to_node(node, wire::Gone{local.address});
+  for (const NodeId node : nodes_of(local.address))
+    output_.to_node(node, wire::Gone{local.address});
   const auto peers = pairs_.find(local.address);
   if (peers == pairs_.end()) return;
   std::vector<Address> remotes;
@@ -310,11 +328,14 @@ void Router::on_open(NodeId from, const wire::Open& message) {
     answer.status = OpenStatus::not_permitted;
     return output_.to_node(from, answer);
   }
+  // Sent by a node that it has left since.
+  const LocalEndpoint* neighbour = locals_.find(message.from);
+  if (neighbour != nullptr && neighbour->state != LocalState::arriving) return;
   // The pair is noted even while frozen, so that its node is told how the move ends.
   Pair& pair = pairs_[message.to][message.from];
   remote_[message.from].insert(message.to);
   const bool is_new_place = pair.node != from || pair.state != PairState::open;
-  pair = Pair{.node = from, .state = PairState::open, .is_known = pair.is_known};
+  pair = Pair{.node = from, .state = PairState::open, .has_lived = true, .is_known = pair.is_known};
   // Once it lived here, and those who still ask here shall be told where it is now.
   if (moved_out_.recall(message.from) != nullptr) moved_out_.remember(message.from, from);
   const bool had_ring = local->ring_peers.erase(message.from) != 0;
@@ -333,7 +354,8 @@ void Router::on_open(NodeId from, const wire::Open& message) {
 void Router::on_opened(NodeId from, const wire::Opened& message, TimePoint now) {
   LocalEndpoint* local = locals_.find(message.from);
   Pair* pair = find(message.from, message.to);
-  if (local == nullptr || pair == nullptr || pair->node != from) return;  // an answer to an older question
+  if (local == nullptr || pair == nullptr || pair->node != from)
+    return;  // an answer to an older question
   if (local->state != LocalState::active) return;
   if (message.status != OpenStatus::unknown && message.status != OpenStatus::not_permitted) {
     pair->has_lived = true;
@@ -372,11 +394,13 @@ void Router::on_gone(NodeId from, const wire::Gone& message) {
 
 void Router::on_moved(NodeId from, const wire::Moved& message, TimePoint now) {
   for (const Address& user : locals_with(message.who)) {
-    const Pair* pair = find(user, message.who);
+    Pair* pair = find(user, message.who);
     LocalEndpoint* local = locals_.find(user);
     if (local == nullptr || pair->node != from) continue;
     if (local->state != LocalState::active) {
-      drop(user, message.who);  // it will ask again where it goes on
+      // It will ask again where it goes on; but those that wait for it there must be told then.
+      pair->node = message.node;
+      pair->state = PairState::opening;
       continue;
     }
     tell(user, message.who, RouteKind::wait);
@@ -389,22 +413,32 @@ void Router::on_moved(NodeId from, const wire::Moved& message, TimePoint now) {
   }
 }
 
-void Router::on_resumed(NodeId from, const wire::Resumed& message) {
+void Router::on_resumed(NodeId from, const wire::Resumed& message, TimePoint now) {
   for (const Address& user : locals_with(message.who)) {
     Pair* pair = find(user, message.who);
     if (pair->node != from) continue;
+    if (pair->state == PairState::opening) {  // perhaps it may not talk to it: the answer says
+      LocalEndpoint* local = locals_.find(user);
+      if (local != nullptr && local->state == LocalState::active)
+        open(*local, message.who, from, now);
+      continue;
+    }
     pair->state = PairState::open;
     tell(user, message.who, RouteKind::relay, {}, pair->node, true);
   }
 }
 
-void Router::on_link_up(NodeId node, bool has_restarted, TimePoint now) {
-  if (has_restarted) return on_node_lost(node);
+// Also of a daemon that has restarted: it says itself which lives ended with the one before. Some
+// may have moved away just before that, and some of its own may be known here already.
+void Router::on_link_up(NodeId node, TimePoint now) {
+  lost_.erase(node);
   for (const auto& [user, remote] : pairs_with(node)) {
-    if (LocalEndpoint* local = locals_.find(user); local != nullptr) {
-      find(user, remote)->hops = 0;
-      open(*local, remote, node, now);
-    }
+    LocalEndpoint* local = locals_.find(user);
+    if (local == nullptr) continue;
+    Pair* pair = find(user, remote);
+    pair->hops = 0;
+    pair->has_located = false;
+    open(*local, remote, node, now);
   }
 }
 
@@ -412,8 +446,18 @@ void Router::on_link_down(NodeId node) {
   for (const auto& [local, remote] : pairs_with(node)) end(local, remote, Errc::unreachable);
 }
 
-void Router::on_node_lost(NodeId node) {
-  for (const auto& [local, remote] : pairs_with(node)) end(local, remote, Errc::peer_died);
+// What lived there has ended, unless it had moved away just before: the directory knows.
+void Router::on_node_lost(NodeId node, TimePoint now) {
+  lost_.insert(node);
+  for (const auto& [user, remote] : pairs_with(node)) {
+    LocalEndpoint* local = locals_.find(user);
+    if (local == nullptr || local->state != LocalState::active) {
+      drop(user, remote);  // it will ask again where it goes on
+      continue;
+    }
+    find(user, remote)->has_located = false;
+    locate(*local, remote, now);
+  }
 }
 
 }  // namespace dvk::node

@@ -1,9 +1,9 @@
-// Conversations that leave the node: where each remote endpoint lives, which local ones talk to it, and
-// what to tell them when that changes. Local pairs are only introduced to each other here.
+// Conversations that leave the node: where each remote endpoint lives, which local ones talk to it,
+// and what to tell them when that changes. Local pairs are only introduced to each other here.
 //
-// State per pair (local, remote); a pair exists on both nodes once opened, so each node knows whom to
-// tell when an endpoint of its own ends or moves. Nothing is forwarded: a packet for an endpoint that is
-// not here is answered with where it is, and its sender's library repeats it there.
+// State per pair (local, remote); a pair exists on both nodes once opened, so each node knows whom
+// to tell when an endpoint of its own ends or moves. Nothing is forwarded: a packet for an endpoint
+// that is not here is answered with where it is, and its sender's library repeats it there.
 #pragma once
 
 #include <map>
@@ -18,7 +18,8 @@ namespace dvk::node {
 
 class Router {
  public:
-  Router(NodeId self, Output& output, LocalTable& locals, Directory& directory, const Policy& policy);
+  Router(NodeId self, Output& output, LocalTable& locals, Directory& directory,
+         const Policy& policy);
 
   // --- From local endpoints ---
   void on_route_query(LocalEndpoint& local, const Address& peer, TimePoint now);
@@ -47,10 +48,10 @@ class Router {
   void on_opened(NodeId from, const wire::Opened& message, TimePoint now);
   void on_gone(NodeId from, const wire::Gone& message);
   void on_moved(NodeId from, const wire::Moved& message, TimePoint now);
-  void on_resumed(NodeId from, const wire::Resumed& message);
-  void on_link_up(NodeId node, bool has_restarted, TimePoint now);
+  void on_resumed(NodeId from, const wire::Resumed& message, TimePoint now);
+  void on_link_up(NodeId node, TimePoint now);
   void on_link_down(NodeId node);
-  void on_node_lost(NodeId node);
+  void on_node_lost(NodeId node, TimePoint now);
   // The answer to a locate whose ticket owns_ticket.
   bool owns_ticket(std::uint64_t ticket) const { return locating_.contains(ticket); }
   void on_located(std::uint64_t ticket, Errc error, NodeId node, TimePoint now);
@@ -62,10 +63,11 @@ class Router {
   struct Pair {
     NodeId node{};
     PairState state{};
-    unsigned hops = 0;          // places asked since the query, so that a circle ends
-    bool has_located = false;   // the directory was asked already
-    bool has_lived = false;     // the node where its life began says so
-    bool is_known = false;      // the local library uses this route: tell it of every change
+    unsigned hops = 0;           // places asked since the query, so that a circle ends
+    bool has_located = false;    // the directory was asked already
+    bool has_lived = false;      // the node where its life began says so
+    bool is_birth_lost = false;  // that node was lost when it should have been asked
+    bool is_known = false;       // the local library uses this route: tell it of every change
   };
   using Peers = std::map<Address, Pair>;  // by remote address
 
@@ -77,6 +79,7 @@ class Router {
             NodeId node = {}, bool is_reset = false);
   void drop(const Address& local, const Address& remote);
   void end(const Address& local, const Address& remote, Errc reason);
+  void end_unknown(const Address& local, const Address& remote, const Pair& pair);
   void end_everywhere(const Address& remote, Errc reason);
   bool was_given(const Address& address);
   wire::OpenStatus status_of(const Address& address, NodeId& node);
@@ -92,6 +95,7 @@ class Router {
   std::map<Address, Peers> pairs_;               // by local address
   std::map<Address, std::set<Address>> remote_;  // remote address -> locals with a pair
   Memory<Address, NodeId> moved_out_;            // endpoints that lived here
+  std::set<NodeId> lost_;                        // nodes that the cluster declared lost
   Memory<Address, bool> ended_;                  // incarnations that ended here
   std::map<std::uint64_t, std::pair<Address, Address>> locating_;  // ticket -> local, remote
   std::uint64_t next_ticket_ = 1;

@@ -139,9 +139,18 @@ class ClusterTest : public ::testing::Test {
   }
   // The node is lost for good: links down, then the fact, then the view without it.
   void lose(unsigned number) {
+    for (unsigned other = 1; other <= node_count; ++other) {
+      if (other != number) cut(number, other);
+    }
+    declare_lost(number);
+  }
+  // The same, before any link was given up.
+  void declare_lost(unsigned number) {
     std::vector<unsigned> rest;
     for (unsigned other = 1; other <= node_count; ++other) {
-      if (other != number) cut(number, other), rest.push_back(other);
+      if (other == number) continue;
+      drop(number, other);
+      rest.push_back(other);
     }
     for (const unsigned other : rest) core(other).on_node_lost(id(number), now);
     install_view(rest);

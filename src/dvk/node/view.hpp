@@ -1,5 +1,5 @@
-// The membership as the dvk sees it: a numbered, agreed list of nodes, handed in from outside. For now a
-// static list from the configuration; later the cluster's consensus.
+// The membership as the dvk sees it: a numbered, agreed list of nodes, handed in from outside. For
+// now a static list from the configuration; later the cluster's consensus.
 #pragma once
 
 #include <algorithm>

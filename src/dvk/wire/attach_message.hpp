@@ -22,9 +22,11 @@ constexpr std::uint32_t attach_version = 1;
 enum class HelloKind : std::uint8_t {
   open = 0,    // a new endpoint, with a name or without
   backup = 1,  // a backup for `name`
-  adopt = 2,   // take over an endpoint that is being moved here: by name, or by address if it has none
+  adopt =
+      2,  // take over an endpoint that is being moved here: by name, or by address if it has none
 };
-// Descriptors: 0 the process's doorbell page (ring/doorbell.hpp), 1 its grant table (grant/grant_table.hpp).
+// Descriptors: 0 the process's doorbell page (ring/doorbell.hpp), 1 its grant table
+// (grant/grant_table.hpp).
 struct Hello {
   std::uint32_t version = attach_version;
   HelloKind kind{};
@@ -46,7 +48,8 @@ struct NodesQuery {
   std::uint64_t request = 0;
   void fields(auto&& field) { field(request); }
 };
-// Move me. Descriptor 0: the frozen state, in sealed shared memory of state_bytes rounded up to pages.
+// Move me. Descriptor 0: the frozen state, in sealed shared memory of state_bytes rounded up to
+// pages.
 struct MoveOut {
   dvs::NodeId target{};
   std::uint64_t state_bytes = 0;
@@ -64,20 +67,21 @@ struct BarrierQuery {
   std::uint64_t request = 0;
   void fields(auto&& field) { field(request); }
 };
-// The relayed conversation with `peer` is busy: a connection of its own would pay. Answered by a Route of
-// kind express, or not at all.
+// The relayed conversation with `peer` is busy: a connection of its own would pay. Answered by a
+// Route of kind express, or not at all.
 struct ExpressQuery {
   Address peer{};
   void fields(auto&& field) { field(peer); }
 };
-using ToDaemon = std::variant<Hello, RouteQuery, NameQuery, NodesQuery, MoveOut, MoveCancel, AdoptReady,
-                              BarrierQuery, ExpressQuery>;
+using ToDaemon = std::variant<Hello, RouteQuery, NameQuery, NodesQuery, MoveOut, MoveCancel,
+                              AdoptReady, BarrierQuery, ExpressQuery>;
 
 // --- Daemon to process ---------------------------------------------------------------------------
 
-// Descriptors: 0 ring to the daemon, 1 ring from the daemon, 2 the daemon's doorbell page, 3 the waker's end
-// of the bell that wakes the daemon, 4 the sleeper's end of the bell by which the daemon wakes this
-// process; after `adopt` also 5, the moved state in sealed shared memory of state_bytes rounded up to pages.
+// Descriptors: 0 ring to the daemon, 1 ring from the daemon, 2 the daemon's doorbell page, 3 the
+// waker's end of the bell that wakes the daemon, 4 the sleeper's end of the bell by which the
+// daemon wakes this process; after `adopt` also 5, the moved state in sealed shared memory of
+// state_bytes rounded up to pages.
 struct Welcome {
   Address address{};
   dvs::NodeId node{};
@@ -91,14 +95,17 @@ struct Refused {
 };
 
 enum class RouteKind : std::uint8_t {
-  // Descriptors: 0 ring to the peer, 1 ring from the peer, 2 the peer's doorbell page, 3 the waker's end of
-  // the bell that wakes the peer, 4 the sleeper's end of the bell by which the peer wakes this process;
+  // Descriptors: 0 ring to the peer, 1 ring from the peer, 2 the peer's doorbell page, 3 the
+  // waker's end of
+  // the bell that wakes the peer, 4 the sleeper's end of the bell by which the peer wakes this
+  // process;
   // if is_trusted also 5 the peer's grant table, 6 a pidfd of its process.
   ring = 0,
-  relay = 1,    // through the daemon
-  wait = 2,     // the peer is being moved, or its place is being found: the answer comes later
-  gone = 3,     // `error` says why: peer_died, unknown_endpoint, not_permitted, unreachable
-  // Beside the relay, which stays: descriptor 0 is a connected socket to the peer's process; `secret` keys
+  relay = 1,  // through the daemon
+  wait = 2,   // the peer is being moved, or its place is being found: the answer comes later
+  gone = 3,   // `error` says why: peer_died, unknown_endpoint, not_permitted, unreachable
+  // Beside the relay, which stays: descriptor 0 is a connected socket to the peer's process;
+  // `secret` keys
   // its encryption (empty: none).
   express = 4,
 };
@@ -107,9 +114,9 @@ struct Route {
   RouteKind kind{};
   Errc error{};
   dvs::NodeId node{};
-  bool is_trusted = false;     // ring: same user in the same container, memory may be copied directly
-  bool is_reset = false;       // relay: what was under way may be lost: send it again
-  bool is_initiator = false;   // express: this side began
+  bool is_trusted = false;  // ring: same user in the same container, memory may be copied directly
+  bool is_reset = false;    // relay: what was under way may be lost: send it again
+  bool is_initiator = false;  // express: this side began
   Bytes secret{};
   void fields(auto&& field) {
     field(peer, kind, error, node, is_trusted, is_reset, is_initiator, secret);
@@ -141,9 +148,11 @@ struct Barrier {
   std::uint64_t request = 0;
   void fields(auto&& field) { field(request); }
 };
-using ToProcess = std::variant<Welcome, Refused, Route, NameResult, NodesResult, MoveResult, Promoted, Barrier>;
+using ToProcess =
+    std::variant<Welcome, Refused, Route, NameResult, NodesResult, MoveResult, Promoted, Barrier>;
 
-// --- Copies, through the rings (PacketKind::copy_request, copy_result; header.token is the number) ----
+// --- Copies, through the rings (PacketKind::copy_request, copy_result; header.token is the number)
+// ----
 
 struct CopyOrder {
   Address source{}, target{};  // which endpoints; the orderer's own address: its own memory

@@ -1,5 +1,6 @@
-// Encoding of control messages: each message struct lists its fields once, and the same list writes and
-// reads it. Reading checks every length against what is left; a message must be used up exactly.
+// Encoding of control messages: each message struct lists its fields once, and the same list writes
+// and reads it. Reading checks every length against what is left; a message must be used up
+// exactly.
 //
 //   struct Lookup {
 //     std::uint64_t request; std::string name;

@@ -1,7 +1,9 @@
-// What daemons say to each other over a link's lanes. One variant, one byte of type, then the fields.
+// What daemons say to each other over a link's lanes. One variant, one byte of type, then the
+// fields.
 //
 // Lanes deliver each message once and in order within a session; after a session is lost the sender
-// repeats what still matters (see each message). Relayed packets and copied bytes have a cheaper form
+// repeats what still matters (see each message). Relayed packets and copied bytes have a cheaper
+// form
 // (`RelayHead`, `CopyDataHead`) since they are the hot ones.
 #pragma once
 
@@ -22,10 +24,11 @@ enum class NodeMessageForm : std::uint8_t {
   copy_data = 3,  // CopyDataHead and the bytes follow
 };
 
-// --- Conversations between endpoints of two nodes -------------------------------------------------
+// --- Conversations between endpoints of two nodes
+// -------------------------------------------------
 
-// "My endpoint wants to talk to yours." Sent before the first packet, and again after a lost session
-// or a move. Idempotent. Answered by Opened.
+// "My endpoint wants to talk to yours." Sent before the first packet, and again after a lost
+// session or a move. Idempotent. Answered by Opened.
 struct Open {
   Address from{}, to{};
   std::string from_name{};
@@ -35,12 +38,12 @@ struct Open {
 
 enum class OpenStatus : std::uint8_t {
   open = 0,
-  frozen = 1,          // it is about to move: wait for Moved or Resumed
-  moved = 2,           // ask `node`
-  dead = 3,            // that incarnation lived here and ended
-  unknown = 4,         // not here; `node` is set if its life began here once
+  frozen = 1,   // it is about to move: wait for Moved or Resumed
+  moved = 2,    // ask `node`
+  dead = 3,     // that incarnation lived here and ended
+  unknown = 4,  // not here; `node` is set if its life began here once
   not_permitted = 5,
-  reopen = 6,          // packets came for a conversation that is not open here: send Open again
+  reopen = 6,  // packets came for a conversation that is not open here: send Open again
 };
 // Answer to Open, and also sent unasked when something about `to` changed. Idempotent.
 struct Opened {
@@ -77,7 +80,8 @@ struct DirectoryEntry {
   bool is_backup = false;
   void fields(auto&& field) { field(address, name, is_backup); }
 };
-// Registers a name, a backup for a name, or the new place of a moved endpoint. Idempotent per address.
+// Registers a name, a backup for a name, or the new place of a moved endpoint. Idempotent per
+// address.
 struct Register {
   std::uint64_t request = 0, view = 0;
   DirectoryEntry entry{};
@@ -85,7 +89,7 @@ struct Register {
 };
 struct Registered {
   std::uint64_t request = 0;
-  Errc error{};  // 0: done
+  Errc error{};          // 0: done
   dvs::EndpointId id{};  // the id the name has always had; the registrant takes it over
   void fields(auto&& field) { field(request, error, id); }
 };
@@ -112,8 +116,8 @@ struct LookupResult {
   dvs::NodeId node{};
   void fields(auto&& field) { field(request, error, address, node); }
 };
-// All entries of one node, in pieces, after a change of view. Replaces what the authority knew of that
-// node.
+// All entries of one node, in pieces, after a change of view. Replaces what the authority knew of
+// that node.
 struct Report {
   std::uint64_t view = 0;
   bool is_first = false, is_last = false;
@@ -128,7 +132,8 @@ struct Promote {
   void fields(auto&& field) { field(backup, id, name); }
 };
 
-// --- Moving an endpoint: source S, target T. S alone decides. -------------------------------------
+// --- Moving an endpoint: source S, target T. S alone decides.
+// -------------------------------------
 
 // One piece of the frozen endpoint's state. Pieces come in order.
 struct MovePrepare {
@@ -146,7 +151,8 @@ struct MoveMore {
   std::uint64_t received_bytes = 0;
   void fields(auto&& field) { field(move, received_bytes); }
 };
-// T to S: a process there has taken the state over and waits for the decision (error 0), or none will.
+// T to S: a process there has taken the state over and waits for the decision (error 0), or none
+// will.
 struct MoveReady {
   std::uint64_t move = 0;
   Errc error{};
@@ -158,7 +164,8 @@ struct MoveDecision {
   bool is_commit = false;
   void fields(auto&& field) { field(move, is_commit); }
 };
-// T to S after a lost session: what was decided? S answers MoveDecision; what S does not know is aborted.
+// T to S after a lost session: what was decided? S answers MoveDecision; what S does not know is
+// aborted.
 struct MoveQuery {
   std::uint64_t move = 0;
   void fields(auto&& field) { field(move); }
@@ -166,16 +173,16 @@ struct MoveQuery {
 
 // --- Copies --------------------------------------------------------------------------------------
 
-// One side of a copy: a range of an endpoint's memory. Grant 0 is the orderer's own memory, and then
-// `offset` is an address.
+// One side of a copy: a range of an endpoint's memory. Grant 0 is the orderer's own memory, and
+// then `offset` is an address.
 struct CopySide {
   Address endpoint{};
   std::uint64_t grant = 0;
   std::uint64_t offset = 0;
   void fields(auto&& field) { field(endpoint, grant, offset); }
 };
-// Orderer's node to the source's node, and from there (as is) to the target's node unless that is the
-// orderer's: begin.
+// Orderer's node to the source's node, and from there (as is) to the target's node unless that is
+// the orderer's: begin.
 struct CopyStart {
   std::uint64_t copy = 0;  // unique per orderer's node
   dvs::NodeId orderer_node{};
@@ -187,7 +194,8 @@ struct CopyStart {
     field(copy, orderer_node, orderer, source, target, bytes, source_node, target_node);
   }
 };
-// Whoever finishes or fails a copy tells the orderer's node; the orderer's node tells the others to stop.
+// Whoever finishes or fails a copy tells the orderer's node; the orderer's node tells the others to
+// stop.
 struct CopyEnd {
   std::uint64_t copy = 0;
   dvs::NodeId orderer_node{};
@@ -195,10 +203,11 @@ struct CopyEnd {
   void fields(auto&& field) { field(copy, orderer_node, error); }
 };
 
-// --- Express: a connection between two processes ---------------------------------------------------
+// --- Express: a connection between two processes
+// ---------------------------------------------------
 
-// "Whoever shows `token` at your listener is my endpoint `from`; hand the connection to `to`." A lost offer
-// costs nothing but the chance.
+// "Whoever shows `token` at your listener is my endpoint `from`; hand the connection to `to`." A
+// lost offer costs nothing but the chance.
 struct ExpressOffer {
   Address from{}, to{};
   Bytes token{}, secret{};
@@ -212,9 +221,9 @@ struct ExpressReady {
 };
 
 using NodeMessage =
-    std::variant<Open, Opened, Gone, Moved, Resumed, Register, Registered, Unregister, Lookup, Locate,
-                 LookupResult, Report, Promote, MovePrepare, MoveMore, MoveReady, MoveDecision, MoveQuery,
-                 CopyStart, CopyEnd, ExpressOffer, ExpressReady>;
+    std::variant<Open, Opened, Gone, Moved, Resumed, Register, Registered, Unregister, Lookup,
+                 Locate, LookupResult, Report, Promote, MovePrepare, MoveMore, MoveReady,
+                 MoveDecision, MoveQuery, CopyStart, CopyEnd, ExpressOffer, ExpressReady>;
 
 // Bytes of a copy, lane bulk. Fixed head, then the bytes.
 struct CopyDataHead {

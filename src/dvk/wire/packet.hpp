@@ -1,7 +1,7 @@
 // The packet: what one endpoint's library hands to another's, whatever path lies between.
 //
-// A header of fixed size, then the payload. Numbers are little-endian as they lie in memory (x86-64 is
-// the floor). Packets are numbered per conversation; `ack` alone is not.
+// A header of fixed size, then the payload. Numbers are little-endian as they lie in memory (x86-64
+// is the floor). Packets are numbered per conversation; `ack` alone is not.
 #pragma once
 
 #include <cstdint>
@@ -24,12 +24,12 @@ constexpr std::uint16_t packet_version = 1;
 constexpr std::size_t max_message_bytes = 64 * 1024;
 
 enum class PacketKind : std::uint8_t {
-  message = 1,   // one-way; taken by receive; uses credit
-  request = 2,   // `token` is the caller's call number; uses credit
-  reply = 3,     // `token` is the call number; needs no credit: the caller made room by calling
-  notify = 4,    // `token` is the set of bits; at most one unacknowledged per conversation
-  cancel = 5,    // `token` is the call number; the caller no longer waits for it
-  ack = 6,       // unnumbered, carries only the acknowledgement fields
+  message = 1,  // one-way; taken by receive; uses credit
+  request = 2,  // `token` is the caller's call number; uses credit
+  reply = 3,    // `token` is the call number; needs no credit: the caller made room by calling
+  notify = 4,   // `token` is the set of bits; at most one unacknowledged per conversation
+  cancel = 5,   // `token` is the call number; the caller no longer waits for it
+  ack = 6,      // unnumbered, carries only the acknowledgement fields
   // Between a process and its own daemon, never further (see attach_message.hpp).
   copy_request = 16,
   copy_result = 17,
@@ -48,15 +48,16 @@ struct PacketHeader {
   std::uint8_t reserved = 0;
   std::uint32_t payload_bytes = 0;
   std::uint32_t container = 0;
-  std::uint32_t epoch = 0;         // of the sender's numbering
+  std::uint32_t epoch = 0;  // of the sender's numbering
   std::uint64_t source_id = 0;
   std::uint64_t source_incarnation = 0;
   std::uint64_t target_id = 0;
   std::uint64_t target_incarnation = 0;
-  std::uint64_t sequence = 0;      // 0 for `ack`
+  std::uint64_t sequence = 0;  // 0 for `ack`
   std::uint64_t token = 0;
-  std::uint64_t acknowledged = 0;  // highest number taken of the other direction's `acknowledged_epoch`
-  std::uint64_t credit = 0;        // total cost the other direction may have sent in that epoch
+  std::uint64_t acknowledged =
+      0;                     // highest number taken of the other direction's `acknowledged_epoch`
+  std::uint64_t credit = 0;  // total cost the other direction may have sent in that epoch
   std::uint32_t acknowledged_epoch = 0;
   std::uint32_t reserved2 = 0;
 
