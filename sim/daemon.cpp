@@ -204,7 +204,11 @@ void Daemon::on_session(NodeId peer, std::uint8_t lane, const LinkEvent& event) 
 void Daemon::on_restart(NodeId peer, std::uint8_t lane) {
   Link& link = links_[peer];
   const std::uint64_t restarts = ++link.restarts[lane];
-  if (lane == bulk_lane) return;
+  if (lane == bulk_lane) {
+    // What went into it since the message lane told of the restart is lost with the old session.
+    if (link.restarts[message_lane] >= restarts) core_.on_link_up(peer, false, now());
+    return;
+  }
   if (link.restarts[bulk_lane] < restarts) link.lanes[bulk_lane]->reset_connection();
   core_.on_link_up(peer, true, now());
 }

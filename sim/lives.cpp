@@ -51,7 +51,9 @@ void Lives::activate(const Address& address, const Process* holder) {
     judge_.fail("ownership", "two live owners of one endpoint", {address});
   }
   life.active = holder;
+  life.holders = {holder};  // the move is decided: with this one the life goes on, or ends
   life.is_in_doubt = false;
+  life.doubted.reset();
 }
 
 void Lives::deactivate(const Address& address, const Process* holder) {
@@ -62,7 +64,9 @@ void Lives::deactivate(const Address& address, const Process* holder) {
 void Lives::let_go(const Address& address, const Process* holder) {
   Life& life = at(address);
   deactivate(address, holder);
-  if (life.holders.erase(holder) != 0 && life.holders.empty()) life.ended = scheduler_.now();
+  if (life.holders.erase(holder) == 0) return;
+  if (life.holders.empty()) life.ended = scheduler_.now();
+  if (life.active == nullptr && !life.doubted) life.doubted = scheduler_.now();
 }
 
 void Lives::acts(const Address& address, const Process* holder) {

@@ -32,6 +32,9 @@ struct Life {
   Address declared_to{};
   const Process* active = nullptr;     // who may act for it
   std::set<const Process*> holders{};  // who acts or may come to; by identity only, never iterated
+  // The last moment at which it surely lived, if it may have ended since: somebody who held it is
+  // gone, and the decision about its move not heard.
+  std::optional<Instant> doubted{};
   bool is_in_doubt = false;  // only the daemons know where it goes on, or that it has ended
 };
 

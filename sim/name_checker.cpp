@@ -1,6 +1,7 @@
 #include "sim/name_checker.hpp"
 
 #include <algorithm>
+#include <iterator>
 
 #include <fmt/format.h>
 
@@ -73,6 +74,19 @@ const NameChecker::Name* NameChecker::find_orphan() const {
   return nullptr;
 }
 
+std::vector<Address> NameChecker::concerned(const Name& name) const {
+  const Record& record = records_.at(name);
+  std::vector<Address> found;
+  std::ranges::copy_if(record.backups, std::back_inserter(found),
+                       [&](const Address& backup) { return lives_.is_alive(backup); });
+  for (auto claim = record.claims.rbegin(); claim != record.claims.rend(); ++claim) {
+    if (claim->granted == end_of_time) continue;
+    found.push_back(claim->address);
+    break;
+  }
+  return found;
+}
+
 // Whether the address found was one that held the name, or may have, at some time of the lookup.
 bool NameChecker::may_answer(const Lookup& lookup, const Record& record) const {
   return std::ranges::any_of(record.claims, [&](const Claim& claim) {
@@ -91,7 +105,7 @@ bool NameChecker::must_find(const Lookup& lookup, const Record& record) const {
   return std::ranges::any_of(record.claims, [&](const Claim& claim) {
     const Life* life = lives_.find(claim.address);
     return life != nullptr && claim.granted <= lookup.began &&
-           (!life->ended || *life->ended > lookup.ended);
+           (!life->doubted || *life->doubted > lookup.ended);
   });
 }
 

@@ -49,6 +49,8 @@ class NameChecker {
 
   // A name whose holder is dead while a backup lives.
   const Name* find_orphan() const;
+  // Its backups that live, and the last that held it.
+  std::vector<Address> concerned(const Name& name) const;
   void check_at_end();
 
  private:

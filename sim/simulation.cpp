@@ -145,7 +145,8 @@ class Simulation {
                      {pair->first, pair->second}};
     }
     if (const auto* name = context_.names.find_orphan()) {
-      return Pending{fmt::format("no backup of \"{}\" was promoted", name->second), {}};
+      return Pending{fmt::format("no backup of \"{}\" was promoted", name->second),
+                     context_.names.concerned(*name)};
     }
     if (const auto words = context_.groups.find_pending()) return Pending{*words, {}};
     const auto running = world_.running_nodes();

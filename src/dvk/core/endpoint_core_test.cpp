@@ -52,6 +52,23 @@ TEST_F(EndpointCoreTest, AsksForARouteOnceAndSendsWhenItIsThere) {
   EXPECT_EQ(next_text(*b), "-");
 }
 
+// Who sends and flushes must not wait for a receiver that has taken everything and does something
+// else.
+TEST_F(EndpointCoreTest, TheLastMessageTakenIsAcknowledgedAtOnce) {
+  connect();
+  send(*b, *a, "1");
+  send(*b, *a, "2");
+  deliver(*b, *a);
+  EXPECT_EQ(next_text(*a), "1");
+  EXPECT_TRUE(a->carrier.sent.empty());  // more is there to be taken: that can wait
+  EXPECT_EQ(next_text(*a), "2");
+  ASSERT_EQ(a->carrier.sent.size(), 1U);
+  EXPECT_EQ(a->carrier.sent.front().header.kind, PacketKind::ack);
+  EXPECT_EQ(a->carrier.sent.front().header.acknowledged, 2U);
+  deliver(*a, *b);
+  EXPECT_TRUE(b->core.is_flushed(test_address(1)));
+}
+
 TEST_F(EndpointCoreTest, FindRouteAsksWithNothingToSend) {
   EXPECT_TRUE(a->core.find_route(test_address(2)).has_value());
   EXPECT_TRUE(a->core.find_route(test_address(2)).has_value());

@@ -212,8 +212,8 @@ class GroupCore {
   bool has_history_ = false;  // the log is that of the group
   GroupLog log_;
   std::uint64_t stable_ = 0;  // every member holds all entries up to here
-  std::uint64_t first_deliverable_ =
-      1;  // a leader that joins may hold entries before its own start
+  // A leader that joins may hold entries before its own start.
+  std::uint64_t first_deliverable_ = 1;
 
   std::deque<Own> own_;
   std::uint64_t last_number_ = 0;     // of own messages, given

@@ -229,7 +229,7 @@ void LinkCore::begin_session(const LinkHello& hello) {
   // Whoever hears of it may send at once: it is up by then.
   const LinkState before = std::exchange(state_, LinkState::up);
   upper_.on_event({LinkEvent::Kind::new_session, state_, cause, lost_frames});
-  if (before != state_) upper_.on_event({LinkEvent::Kind::state_changed, state_, {}, lost_frames});
+  if (before != state_) upper_.on_event({LinkEvent::Kind::state_changed, state_, {}, 0});
 }
 
 void LinkCore::give_up() {

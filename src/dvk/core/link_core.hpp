@@ -70,9 +70,9 @@ class LinkUpper {
 struct LinkTimings {
   dvs::Duration heartbeat_interval = std::chrono::milliseconds(100);  // of silence before a ping
   dvs::Duration suspect_after = std::chrono::milliseconds(500);
-  dvs::Duration reconnect_after =
-      std::chrono::seconds(2);                             // of silence: the connection is given up
-  dvs::Duration give_up_after = std::chrono::seconds(10);  // of silence: the session is given up
+  // Of silence: first the connection is given up, then the session.
+  dvs::Duration reconnect_after = std::chrono::seconds(2);
+  dvs::Duration give_up_after = std::chrono::seconds(10);
   dvs::Duration acknowledge_delay = std::chrono::milliseconds(5);
   dvs::Duration replay_request_interval = std::chrono::milliseconds(20);  // at least
   // Repetition when nothing is acknowledged; doubles up to the maximum. Duration::max(): never, for

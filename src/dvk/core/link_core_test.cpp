@@ -330,6 +330,7 @@ TEST_F(LinkCoreTest, ARestartedPeerIsReportedWithWhatWasLost) {
   const LinkEvent* event = a.upper.last(LinkEvent::Kind::new_session);
   EXPECT_EQ(event->cause, SessionCause::peer_restarted);
   EXPECT_EQ(event->lost_frames, 2U);
+  EXPECT_EQ(a.upper.last(LinkEvent::Kind::state_changed)->lost_frames, 0U) << "told once";
   EXPECT_EQ(a.upper.released.size(), 2U) << "and their memory given back";
   EXPECT_EQ(b->upper.last(LinkEvent::Kind::new_session)->cause, SessionCause::first);
   EXPECT_EQ(a.core.peer_boot(), 22U);

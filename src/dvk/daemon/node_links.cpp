@@ -78,7 +78,9 @@ class LinkSetLinks final : public NodeLinks, link::LinkSetUpper {
   Bytes take_buffer(std::size_t bytes) override { return set_->take_buffer(bytes); }
   bool flush() override;
   void settle() override;
-  void dial_express(NodeId node, const link::ExpressToken& token, ThenSocket then) override;
+  void dial_express(NodeId node, const link::ExpressToken& token, ThenSocket then) override {
+    set_->dial_express(node, token, std::move(then));
+  }
   void expect_express(const link::ExpressToken& token, ThenSocket then) override;
   bool is_encrypting() const override { return is_encrypting_; }
   bool cut(NodeId node) override { return set_->cut(node); }
@@ -115,7 +117,6 @@ class LinkSetLinks final : public NodeLinks, link::LinkSetUpper {
   };
 
   LinksUpper& upper_;
-  boost::asio::io_context* io_ = nullptr;
   bool is_encrypting_ = true;
   bool is_stopping_ = false;
   std::map<link::ExpressToken, Expected> expected_;
@@ -130,19 +131,9 @@ LinkSetLinks::LinkSetLinks(const Config& config, LinksUpper& upper) : upper_(upp
 }
 
 Result<void> LinkSetLinks::open(boost::asio::io_context& io, link::LinkSetConfig config) {
-  io_ = &io;
   is_encrypting_ = !config.insecure_plaintext;
   DVS_TRY(set_, link::LinkSet::create(io, std::move(config), *this));
   return {};
-}
-
-void LinkSetLinks::dial_express(NodeId node, const link::ExpressToken& token, ThenSocket then) {
-  // Ends by its own deadline, or with the loop.
-  boost::asio::co_spawn(
-      *io_, set_->dial_express(node, token),
-      [this, then = std::move(then)](std::exception_ptr, Result<dvs::runtime::Fd> socket) {
-        if (socket && !is_stopping_) then(*std::move(socket));
-      });
 }
 
 void LinkSetLinks::expect_express(const link::ExpressToken& token, ThenSocket then) {

@@ -32,6 +32,7 @@ class StaticView final : public ViewSource {
  public:
   explicit StaticView(const Config& config) {
     view_.number = 1;
+    view_.is_static = true;
     view_.members.push_back(config.node);
     for (const link::PeerAddress& peer : config.peers) view_.members.push_back(peer.id);
     std::ranges::sort(view_.members);

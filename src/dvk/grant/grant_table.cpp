@@ -29,8 +29,8 @@ static_assert(sizeof(Page) == 65536);
 
 namespace {
 
-constexpr unsigned reads_max =
-    1000;  // of a slot that keeps changing: then its owner is playing games
+// Of a slot that keeps changing: then its owner is playing games.
+constexpr unsigned reads_max = 1000;
 
 struct Snapshot {
   std::uint64_t generation, address, bytes, to_id, to_incarnation;

@@ -213,10 +213,15 @@ bool LinkSet::cut(NodeId peer) {
   return was_connected;
 }
 
-asio::awaitable<Result<Fd>> LinkSet::dial_express(NodeId to, ExpressToken token) {
+void LinkSet::dial_express(NodeId to, const ExpressToken& token, ThenSocket then) {
   const auto it = peers_.find(to);
-  if (it == peers_.end()) co_return fail(Errc::unreachable, "no address of " + node_text(to));
-  co_return co_await transport_->connect_express(it->second.address, token);
+  if (it != peers_.end()) scope_.spawn(connect_express(it->second.address, token, std::move(then)));
+}
+
+asio::awaitable<void> LinkSet::connect_express(PeerAddress to, ExpressToken token,
+                                               ThenSocket then) {
+  auto socket = co_await transport_->connect_express(to, token);
+  if (socket && !is_stopping_) then(*std::move(socket));
 }
 
 // --- What the lanes report ---

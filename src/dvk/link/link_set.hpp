@@ -107,10 +107,11 @@ class LinkSet final : private LaneOwner {
                                          Lane lane) const;  // nullptr: no such peer
   std::uint64_t peer_boot(dvs::NodeId peer) const;          // 0: never heard
 
-  // Connects to the listener of that node and shows the token; the socket is then the caller's,
-  // connected and non-blocking. Errors: unreachable, deadline, system.
-  boost::asio::awaitable<dvs::Result<dvs::runtime::Fd>> dial_express(dvs::NodeId to,
-                                                                     ExpressToken token);
+  // Connects to the listener of that node, shows the token and hands the socket to `then`,
+  // connected and non-blocking. Should it fail, or the set be stopped meanwhile, `then` is not
+  // called.
+  using ThenSocket = std::function<void(dvs::runtime::Fd)>;
+  void dial_express(dvs::NodeId to, const ExpressToken& token, ThenSocket then);
 
   // For tests: breaks both connections to that node as a failing network would. False: there was
   // none.
@@ -144,6 +145,7 @@ class LinkSet final : private LaneOwner {
   boost::asio::awaitable<dvs::Result<void>> dial_once(LaneDriver& lane);
   void report(LaneDriver& lane, const dvs::Error& error);
   boost::asio::awaitable<void> accept_forever();
+  boost::asio::awaitable<void> connect_express(PeerAddress to, ExpressToken token, ThenSocket then);
   boost::asio::awaitable<void> take_incoming(dvs::runtime::Fd socket);
   boost::asio::awaitable<void> take_connection(std::unique_ptr<Connection> connection,
                                                IncomingSlot& slot);

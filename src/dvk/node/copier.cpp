@@ -242,7 +242,7 @@ void Copier::on_local_end(Handle handle) {
   for (const std::uint64_t copy : ordered) finish_order(copy, Errc::peer_died);
 }
 
-void Copier::on_node_broken(NodeId node, Errc reason) {
+void Copier::on_node_broken(NodeId node, Errc reason, bool goes_on) {
   stopped_.erase(node);
   std::vector<std::uint64_t> broken;
   for (const auto& [copy, order] : orders_) {
@@ -265,7 +265,7 @@ void Copier::on_node_broken(NodeId node, Errc reason) {
     sources_.erase(key);
     sent_.erase(key);
     targets_.erase(key);
-    if (key.first != node) finish(key, reason);
+    if (key.first != node || (goes_on && false)) finish(key, reason);
   }
 }
 

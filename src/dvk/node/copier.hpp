@@ -30,8 +30,9 @@ class Copier {
   void on_start(NodeId from, const wire::CopyStart& start);
   void on_data(NodeId from, const wire::CopyDataHead& head, BytesView data);
   void on_end(NodeId from, const wire::CopyEnd& end);
-  // What was under way with the node is lost.
-  void on_node_broken(NodeId node, Errc reason);
+  // What was under way with the node is lost. If it is the same daemon in a new session
+  // (`goes_on`), it may not know: one side alone can see a session of the bulk lane break.
+  void on_node_broken(NodeId node, Errc reason, bool goes_on = false);
 
   // Moves a bounded number of pieces; true: more can be moved at once.
   bool work();

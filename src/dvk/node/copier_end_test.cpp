@@ -240,6 +240,19 @@ TEST_F(CopierEndTest, WhatIsLostOnTheWayToTheTargetIsToldByTheSource) {
   expect_outcome(orderer, Errc::unreachable);
 }
 
+// The same, but the target's node ordered the copy, and has no reason to think it lost.
+TEST_F(CopierEndTest, WhatIsLostOnTheWayToItsOrdererIsToldByTheSource) {
+  connect(target, source);
+  order(target, source, target, memory(source).size());
+  deliver(3, 2);
+  while (core(2).work()) {
+  }
+  node(2).lanes[{id(3), Lane::bulk}].clear();
+  core(2).on_link_up(id(3), false, now);
+  settle();
+  expect_outcome(target, Errc::unreachable);
+}
+
 // Disabled: what a copy writes after the endpoint was frozen is not in the state that moves. The
 // daemon could hold such copies up until the move is decided, or the library could wait for them
 // before it saves.

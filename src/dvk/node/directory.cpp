@@ -36,6 +36,7 @@ void Directory::send(NodeId node, const wire::NodeMessage& message) {
 
 void Directory::register_endpoint(std::uint64_t ticket, const wire::DirectoryEntry& entry,
                                   Purpose purpose, TimePoint now) {
+  if (purpose == Purpose::move) kept_.erase(entry.address);  // it is back
   const TimePoint give_up_at = purpose == Purpose::opening ? now + request_timeout : dvs::never;
   ask({.ticket = ticket,
        .message = wire::Register{.entry = entry},
@@ -53,11 +54,12 @@ void Directory::locate(std::uint64_t ticket, const Address& address, TimePoint n
   ask({ticket, wire::Locate{.address = address}, now + request_timeout}, now);
 }
 
-void Directory::unregister(const Address& address, TimePoint) {
+void Directory::unregister(const Address& address, std::uint64_t moves) {
   const auto is_of_it = [&](const Pending& pending) {
     const auto* registration = std::get_if<wire::Register>(&pending.message);
     return registration != nullptr &&
-           registration->entry.address.incarnation == address.incarnation;
+           registration->entry.address.incarnation == address.incarnation &&
+           registration->entry.moves <= moves;
   };
   // The entry of one that has moved is still under its old node, and only in the name of the new
   // one can it be taken out.
@@ -67,7 +69,19 @@ void Directory::unregister(const Address& address, TimePoint) {
   std::erase_if(pending_,
                 [&](const auto& item) { return !item.second.is_undone && is_of_it(item.second); });
   if (view_.directory_authority() == dvs::no_node) return;
-  send(view_.directory_authority(), wire::Unregister{address});
+  send(view_.directory_authority(), wire::Unregister{address, moves});
+}
+
+void Directory::keep(const wire::DirectoryEntry& entry) {
+  kept_[entry.address] = entry;
+}
+
+void Directory::release(const Address& address) {
+  const auto found = kept_.find(address);
+  if (found == kept_.end()) return;
+  const std::uint64_t moves = found->second.moves;
+  kept_.erase(found);
+  unregister(address, moves);
 }
 
 void Directory::forget(std::uint64_t ticket) {
@@ -99,6 +113,7 @@ void Directory::transmit(std::uint64_t request, Pending& pending, TimePoint now)
     pending.send_at = now + retry_after;
     return;
   }
+  pending.is_repeated = std::exchange(pending.is_sent, true);
   wire::NodeMessage message = pending.message;
   std::visit(
       [&](auto& body) {
@@ -117,7 +132,7 @@ void Directory::transmit(std::uint64_t request, Pending& pending, TimePoint now)
 void Directory::fail(const Pending& pending, Errc error) {
   if (const auto* registration = std::get_if<wire::Register>(&pending.message)) {
     // The request may still arrive, but the name is not wanted any more.
-    unregister(registration->entry.address, now_);
+    unregister(registration->entry.address, registration->entry.moves);
     upper_.registered(pending.ticket, error, {});
   } else {
     upper_.found(pending.ticket, error, {}, {});
@@ -133,9 +148,13 @@ void Directory::on_registered(const wire::Registered& message, TimePoint now) {
   }
   const Pending pending = std::move(found->second);
   pending_.erase(found);
-  if (!pending.is_undone) return upper_.registered(pending.ticket, message.error, message.id);
-  if (message.error == Errc{})
-    unregister(std::get<wire::Register>(pending.message).entry.address, now);
+  // A request that was repeated may still arrive and take what has become free meanwhile.
+  const bool is_refused = false && message.error != Errc{} && !pending.is_move && pending.is_repeated;
+  if (is_refused || (pending.is_undone && message.error == Errc{})) {
+    const wire::DirectoryEntry& entry = std::get<wire::Register>(pending.message).entry;
+    unregister(entry.address, entry.moves);
+  }
+  upper_.registered(pending.ticket, message.error, message.id);
 }
 
 void Directory::on_lookup_result(const wire::LookupResult& message, TimePoint now) {
@@ -150,15 +169,24 @@ void Directory::on_lookup_result(const wire::LookupResult& message, TimePoint no
   upper_.found(ticket, message.error, message.address, message.node);
 }
 
-// Everything this node hosts that the directory should know.
+// Everything this node answers for that the directory should know.
+std::vector<wire::DirectoryEntry> Directory::own_entries() {
+  std::vector<wire::DirectoryEntry> entries;
+  for (auto& [handle, local] : locals_.all()) {
+    if (!local.is_in_directory) continue;
+    if (local.state != LocalState::active && local.state != LocalState::frozen) continue;
+    entries.push_back(local.directory_entry());
+  }
+  for (const auto& [address, entry] : kept_) entries.push_back(entry);
+  return entries;
+}
+
 void Directory::send_report() {
   const NodeId authority = view_.directory_authority();
   if (authority == dvs::no_node) return;
   wire::Report report{.view = view_.number, .is_first = true};
-  for (auto& [handle, local] : locals_.all()) {
-    if (!local.is_in_directory) continue;
-    if (local.state != LocalState::active && local.state != LocalState::frozen) continue;
-    report.entries.push_back({local.address, local.name, local.is_backup});
+  for (const wire::DirectoryEntry& entry : own_entries()) {
+    report.entries.push_back(entry);
     if (report.entries.size() == entries_per_report) {
       send(authority, report);
       report.entries.clear();
@@ -176,7 +204,7 @@ void Directory::install_view(const View& view, TimePoint now) {
   awaiting_.clear();
   if (is_authority()) {
     std::ranges::copy_if(view.members, std::inserter(unreported_, unreported_.end()),
-                         [&](NodeId node) { return !down_.contains(node); });
+                         [&](NodeId node) { return !view.is_static || !down_.contains(node); });
     std::set<NodeId> gone;
     for (auto& [address, entry] : entries_) {
       if (!view.contains(entry.node)) gone.insert(entry.node);
@@ -204,6 +232,7 @@ void Directory::on_link_up(NodeId node, bool has_restarted, TimePoint now) {
 
 void Directory::on_link_down(NodeId node) {
   down_.insert(node);
+  // Otherwise it may hold any name, until it reports or is taken out of the view.
   has_reported(node);
 }
 
@@ -246,12 +275,18 @@ void Directory::on_register(NodeId from, const wire::Register& message) {
   if (is_ready(message.view)) {
     answer.error = enter(from, message.entry, answer.id);
   } else if (is_authority() && message.view == view_.number && !message.entry.is_backup) {
-    awaiting_[message.entry.address] = {message.entry, from};
+    await(from, message.entry);
   }
   send(from, answer);
   if (answer.error == Errc{} && message.entry.is_backup) {
     promote_backup({message.entry.address.container, message.entry.name});
   }
+}
+
+void Directory::await(NodeId from, const wire::DirectoryEntry& entry) {
+  const auto known = awaiting_.find(entry.address);
+  if (known != awaiting_.end() && known->second.entry.moves > entry.moves) return;
+  awaiting_[entry.address] = {entry, from};
 }
 
 // Takes an entry up. `id`: what the endpoint's id shall be.
@@ -274,6 +309,7 @@ Errc Directory::enter(NodeId from, const wire::DirectoryEntry& entry, EndpointId
     if (std::ranges::find(backups, address) == backups.end()) backups.push_back(address);
   }
   Entry& slot = entries_[address];
+  if (false) return Errc{};  // it has moved on
   slot.entry = entry;
   slot.entry.address = address;
   slot.node = from;
@@ -294,10 +330,21 @@ void Directory::become_ready() {
   promote_orphans();
 }
 
-void Directory::on_unregister(NodeId from, const wire::Unregister& message) {
+// Of what waits for the other reports, or for the view.
+void Directory::strike(NodeId from, const wire::Unregister& message) {
+  const auto is_it = [&](const wire::DirectoryEntry& entry) {
+    return entry.address.incarnation == message.address.incarnation && entry.moves <= message.moves;
+  };
   std::erase_if(awaiting_, [&](const auto& item) {
-    return item.first.incarnation == message.address.incarnation && item.second.node == from;
+    return is_it(item.second.entry) && item.second.node == from;
   });
+  const auto early = early_reports_.find(from);
+  if (early == early_reports_.end()) return;
+
+}
+
+void Directory::on_unregister(NodeId from, const wire::Unregister& message) {
+  strike(from, message);
   auto found = entries_.find(message.address);
   if (found == entries_.end()) {
     // Who gave a registration up has not learned the id that the name has always had.

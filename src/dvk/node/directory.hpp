@@ -1,9 +1,9 @@
 // Names and places. Every node runs the agent; the node the view determines is also the authority.
 //
 // The authority stores nothing: after a change of view every agent reports its entries, and until
-// all members have (or their link is down) requests are answered not_ready and asked again. Law: at
-// most one live endpoint holds a name; an id once given to a name stays that name's id while the
-// authority remembers.
+// all members have (in a static view: those that can be heard) requests are answered not_ready and
+// asked again. Law: at most one live endpoint holds a name; an id once given to a name stays that
+// name's id while the authority remembers.
 #pragma once
 
 #include <map>
@@ -45,7 +45,11 @@ class Directory {
                          TimePoint now);
   // Also undoes a registration of that incarnation that is still under way, without an answer to
   // it.
-  void unregister(const Address& address, TimePoint now);
+  void unregister(const Address& address, std::uint64_t moves);
+  // The endpoint was given to another node. Until that one has told the directory, and so all
+  // later reports name the place, this node's reports go on naming it.
+  void keep(const wire::DirectoryEntry& entry);
+  void release(const Address& address);
   // unknown_endpoint if nobody holds the name, or if the endpoint is not known.
   void lookup(std::uint64_t ticket, ContainerId container, const std::string& name, TimePoint now);
   void locate(std::uint64_t ticket, const Address& address, TimePoint now);
@@ -79,6 +83,7 @@ class Directory {
     TimePoint give_up_at{}, send_at{};
     bool is_move = false;
     bool is_undone = false;  // a move whose endpoint has ended: taken back as soon as it is entered
+    bool is_sent = false, is_repeated = false;
   };
   struct Entry {
     wire::DirectoryEntry entry;
@@ -91,6 +96,7 @@ class Directory {
   void ask_anew(TimePoint now);
   void transmit(std::uint64_t request, Pending& pending, TimePoint now);
   void fail(const Pending& pending, Errc error);
+  std::vector<wire::DirectoryEntry> own_entries();
   void send_report();
   // Authority
   void keep_early(NodeId from, const wire::Report& report);
@@ -99,6 +105,8 @@ class Directory {
   bool is_ready(std::uint64_t view) const {
     return is_authority() && view == view_.number && unreported_.empty();
   }
+  void await(NodeId from, const wire::DirectoryEntry& entry);
+  void strike(NodeId from, const wire::Unregister& message);
   Errc enter(NodeId from, const wire::DirectoryEntry& entry, EndpointId& id);
   void remove(const Address& address);
   void remove_node(NodeId node);
@@ -118,6 +126,7 @@ class Directory {
 
   std::map<std::uint64_t, Pending> pending_;  // by request number
   std::uint64_t next_request_ = 1;
+  std::map<Address, wire::DirectoryEntry> kept_;
 
   std::set<NodeId> unreported_;  // members whose report is still missing
   // Reports of members that learnt of a view before this node did: nobody would send them again.

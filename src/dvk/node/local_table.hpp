@@ -27,9 +27,11 @@ struct LocalEndpoint {
   LocalState state{};
   bool is_backup = false;
   bool is_in_directory = false;    // has a name, or was born on another node
+  std::uint64_t moves = 0;         // of this life, so far
   std::set<Address> ring_peers{};  // local endpoints it shares a ring with
 
   Principal principal() const { return {name, uid}; }
+  wire::DirectoryEntry directory_entry() const { return {address, name, is_backup, moves}; }
   bool takes_packets() const { return state == LocalState::active; }
 };
 

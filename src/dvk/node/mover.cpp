@@ -44,6 +44,7 @@ void Mover::send_piece(std::uint64_t move, Outgoing& outgoing) {
                                                      .address = local->address,
                                                      .name = local->name,
                                                      .uid = local->uid,
+                                                     .moves = local->moves,
                                                      .total_bytes = outgoing.state.size(),
                                                      .piece = dvs::to_bytes(piece)});
 }
@@ -95,6 +96,9 @@ void Mover::on_ready(NodeId from, const wire::MoveReady& message, TimePoint now)
   output_.to_process(handle, wire::MoveResult{});
   const LocalEndpoint moved = *local;
   locals_.remove(handle);
+  std::erase_if(given_, [&](const auto& item) { return item.second.address == moved.address; });
+  given_[message.move] = {moved.address, from};
+
   router_.on_local_moved_out(moved, from, now);
 }
 
@@ -102,6 +106,24 @@ void Mover::on_query(NodeId from, const wire::MoveQuery& message) {
   if (outgoing_.contains(message.move)) return;  // undecided: MoveReady comes, or came, behind this
   output_.to_node(from,
                   wire::MoveDecision{message.move, decisions_.recall(message.move) != nullptr});
+}
+
+void Mover::on_settled(NodeId from, const wire::MoveSettled& message) {
+  const auto found = given_.find(message.move);
+  if (found == given_.end() || found->second.target != from) return;
+  const Address address = found->second.address;
+  given_.erase(found);
+  directory_.release(address);
+}
+
+// Their lives have ended with the node, or go on where they went from there.
+void Mover::release_given_to(NodeId node) {
+  std::vector<Address> released;
+  for (const auto& [move, given] : given_) {
+    if (given.target == node) released.push_back(given.address);
+  }
+  std::erase_if(given_, [&](const auto& item) { return item.second.target == node; });
+  for (const Address& address : released) directory_.release(address);
 }
 
 // --- Target --------------------------------------------------------------------------------------
@@ -117,6 +139,7 @@ void Mover::on_prepare(NodeId from, const wire::MovePrepare& message, TimePoint 
                .address = message.address,
                .name = message.name,
                .uid = message.uid,
+               .moves = message.moves,
                .total_bytes = message.total_bytes,
                .state = {}};
   }
@@ -167,6 +190,7 @@ void Mover::hand_over(const Key&, Arrival& arrival, LocalEndpoint& adopter) {
   // It may have lived here before and left: there is no other entry of that address then.
   locals_.set_address(adopter, arrival.address);
   adopter.name = arrival.name;
+  adopter.moves = arrival.moves + 1;
   adopter.state = LocalState::arriving;
   adopter.is_in_directory = true;
   output_.to_process(adopter.handle, wire::Welcome{arrival.address, self_, arrival.state.size()},
@@ -185,7 +209,13 @@ void Mover::on_adopt_ready(const LocalEndpoint& adopter) {
 void Mover::on_decision(NodeId from, const wire::MoveDecision& message, TimePoint now) {
   const Key key{from, message.move};
   const auto found = arrivals_.find(key);
-  if (found == arrivals_.end()) return;
+  if (found == arrivals_.end()) {
+    // Said again after a lost session.
+    const bool is_settling =
+        std::ranges::any_of(settling_, [&](const auto& item) { return item.second == key; });
+    if (message.is_commit && !is_settling) output_.to_node(from, wire::MoveSettled{message.move});
+    return;
+  }
   if (!message.is_commit) return drop_arrival(key, now);
   const Arrival arrival = std::move(found->second);
   arrivals_.erase(found);
@@ -194,16 +224,28 @@ void Mover::on_decision(NodeId from, const wire::MoveDecision& message, TimePoin
     // Its new process died while the decision was under way: the endpoint ends here.
     LocalEndpoint ended{.address = arrival.address, .name = arrival.name};
     router_.on_local_end(ended);
-    directory_.register_endpoint(0, {arrival.address, arrival.name, false},
-                                 Directory::Purpose::move, now);
-    directory_.unregister(arrival.address, now);
+    register_arrival(key, {arrival.address, arrival.name, false, arrival.moves + 1}, now);
+    directory_.unregister(arrival.address, arrival.moves + 1);
     return;
   }
   local->state = LocalState::active;
   output_.to_process(local->handle, wire::MoveResult{});
-  directory_.register_endpoint(0, {arrival.address, arrival.name, false}, Directory::Purpose::move,
-                               now);
+  register_arrival(key, local->directory_entry(), now);
   router_.on_local_arrived(*local, now);
+}
+
+void Mover::register_arrival(const Key& key, const wire::DirectoryEntry& entry, TimePoint now) {
+  const std::uint64_t ticket = ticket_bit | next_ticket_++;
+  settling_[ticket] = key;
+  directory_.register_endpoint(ticket, entry, Directory::Purpose::move, now);
+}
+
+// Whatever the answer is: what this node reports says the rest.
+void Mover::on_registered(std::uint64_t ticket) {
+  const auto found = settling_.find(ticket);
+  const Key key = found->second;
+  settling_.erase(found);
+  output_.to_node(key.first, wire::MoveSettled{key.second});
 }
 
 void Mover::drop_arrival(const Key& key, TimePoint now) {
@@ -217,6 +259,7 @@ void Mover::drop_arrival(const Key& key, TimePoint now) {
   locals_.set_address(*adopter, {});
   adopter->state = LocalState::waiting;
   adopter->is_in_directory = false;
+  adopter->moves = 0;
   output_.to_process(adopter->handle,
                      wire::MoveResult{Errc::cancelled, "the source kept the endpoint"});
 }
@@ -249,6 +292,9 @@ void Mover::on_link_up(NodeId node, bool has_restarted, TimePoint now) {
   for (const auto& [key, arrival] : arrivals_) {
     if (key.first == node) output_.to_node(node, wire::MoveQuery{key.second});
   }
+  for (const auto& [move, given] : given_) {
+    if (given.target == node) output_.to_node(node, wire::MoveDecision{move, true});
+  }
 }
 
 void Mover::on_link_down(NodeId node, TimePoint now) {
@@ -265,6 +311,7 @@ void Mover::on_link_down(NodeId node, TimePoint now) {
 void Mover::on_node_lost(NodeId node, TimePoint now) {
   on_link_down(node, now);
   drop_arrivals_from(node, true, now);
+  release_given_to(node);
 }
 
 // Those that are ready may have been committed: only the source, or its loss, ends them.

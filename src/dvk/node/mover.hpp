@@ -24,6 +24,7 @@ class Mover {
   void on_more(NodeId from, const wire::MoveMore& message);
   void on_ready(NodeId from, const wire::MoveReady& message, TimePoint now);
   void on_query(NodeId from, const wire::MoveQuery& message);
+  void on_settled(NodeId from, const wire::MoveSettled& message);
 
   // --- Target ---
   // A process wants to adopt `name` or `address`. It hears Welcome when the state is here.
@@ -31,6 +32,9 @@ class Mover {
   void on_adopt_ready(const LocalEndpoint& adopter);
   void on_prepare(NodeId from, const wire::MovePrepare& message, TimePoint now);
   void on_decision(NodeId from, const wire::MoveDecision& message, TimePoint now);
+  // The directory's answer to a registration whose ticket owns_ticket.
+  bool owns_ticket(std::uint64_t ticket) const { return settling_.contains(ticket); }
+  void on_registered(std::uint64_t ticket);
 
   // --- Both ---
   // The process is gone (it is still in the table). True: the endpoint's end needs no further
@@ -45,6 +49,7 @@ class Mover {
   static constexpr std::size_t state_bytes_max = 64 * 1024 * 1024;
   static constexpr std::size_t piece_bytes = 192 * 1024;
   static constexpr Duration give_up_after = std::chrono::seconds(30);
+  static constexpr std::uint64_t ticket_bit = std::uint64_t{1} << 62;
 
  private:
   struct Outgoing {
@@ -59,11 +64,16 @@ class Mover {
     Address address{};
     std::string name{};
     std::uint32_t uid = 0;
+    std::uint64_t moves = 0;
     std::uint64_t total_bytes = 0;
     Bytes state{};
     Handle adopter{};  // 0: none yet
     bool is_ready = false;
     bool is_complete() const { return state.size() == total_bytes; }
+  };
+  struct Given {
+    Address address{};
+    NodeId target{};
   };
   struct Wish {
     ContainerId container{};
@@ -78,6 +88,8 @@ class Mover {
                         const Arrival& arrival);
   void match(const Key& key, Arrival& arrival);
   void hand_over(const Key& key, Arrival& arrival, LocalEndpoint& adopter);
+  void register_arrival(const Key& key, const wire::DirectoryEntry& entry, TimePoint now);
+  void release_given_to(NodeId node);
   void drop_arrivals_from(NodeId node, bool also_ready, TimePoint now);
   void drop_arrival(const Key& key, TimePoint now);
 
@@ -88,7 +100,10 @@ class Mover {
   Router& router_;
   std::map<std::uint64_t, Outgoing> outgoing_;
   Memory<std::uint64_t, bool> decisions_;  // moves that were committed
+  std::map<std::uint64_t, Given> given_;   // moves committed, and the directory not told yet
   std::map<Key, Arrival> arrivals_;
+  std::map<std::uint64_t, Key> settling_;  // by ticket of the registration
+  std::uint64_t next_ticket_ = 1;
   std::map<Handle, Wish> wishes_;  // adopters that wait
 };
 

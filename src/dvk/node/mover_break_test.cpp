@@ -191,9 +191,9 @@ TEST_F(MoverTest, OnTheWayBackItIsFoundWhateverTheDecision) {
 TEST_F(MoverTest, TheOldNodeCannotTakeTheMovedOneOut) {
   commit();
   settle();
-  EXPECT_TRUE(inject(2, 1, wire::Unregister{b.address}).has_value());
+  EXPECT_TRUE(inject(2, 1, wire::Unregister{b.address, 1}).has_value());
   EXPECT_EQ(look_up(a, "mover").second, b.address);
-  EXPECT_TRUE(inject(3, 1, wire::Unregister{b.address}).has_value());
+  EXPECT_TRUE(inject(3, 1, wire::Unregister{b.address, 1}).has_value());
   EXPECT_EQ(look_up(a, "mover").first, Errc::unknown_endpoint);
 }
 

@@ -74,9 +74,9 @@ void NodeCore::open(LocalEndpoint& endpoint, const wire::Hello& hello, TimePoint
   endpoint.is_backup = hello.kind == wire::HelloKind::backup;
   endpoint.is_in_directory = true;
   endpoint.state = LocalState::registering;
-  const wire::DirectoryEntry entry{endpoint.address, endpoint.name, endpoint.is_backup};
   const std::uint64_t ticket = ask({Ask::Kind::open, endpoint.handle, 0, endpoint.address, {}});
-  directory_.register_endpoint(ticket, entry, Directory::Purpose::opening, now);
+  directory_.register_endpoint(ticket, endpoint.directory_entry(), Directory::Purpose::opening,
+                               now);
 }
 
 void NodeCore::adopt(LocalEndpoint& endpoint, const wire::Hello& hello) {
@@ -91,6 +91,7 @@ void NodeCore::become_active(LocalEndpoint& endpoint) {
 }
 
 void NodeCore::registered(std::uint64_t ticket, Errc error, EndpointId id) {
+  if (mover_.owns_ticket(ticket)) return mover_.on_registered(ticket);
   const auto found = asks_.find(ticket);
   if (found == asks_.end()) return;
   const Ask question = found->second;
@@ -99,7 +100,7 @@ void NodeCore::registered(std::uint64_t ticket, Errc error, EndpointId id) {
   Address address = question.address;
   if (error == Errc{}) address.id = id;
   // Whatever became of it, it is no backup any more.
-  if (question.kind == Ask::Kind::promotion) directory_.unregister(question.old_address, now_);
+  if (question.kind == Ask::Kind::promotion) directory_.unregister(question.old_address, 0);
   if (endpoint == nullptr) return;
   if (error != Errc{}) {
     endpoint->is_in_directory = false;
@@ -165,10 +166,10 @@ void NodeCore::on_process_closed(Handle handle, TimePoint now) {
 void NodeCore::end_endpoint(const LocalEndpoint& endpoint, TimePoint now) {
   if (!endpoint.address) return;
   router_.on_local_end(endpoint);
-  if (endpoint.is_in_directory) directory_.unregister(endpoint.address, now);
+  if (endpoint.is_in_directory) directory_.unregister(endpoint.address, endpoint.moves);
   for (const auto& [ticket, ask] : asks_) {
     const bool is_of_it = ask.handle == endpoint.handle && ask.kind == Ask::Kind::promotion;
-    if (is_of_it) directory_.unregister(ask.old_address, now);
+    if (is_of_it) directory_.unregister(ask.old_address, 0);
   }
   std::erase_if(asks_, [&](const auto& item) {
     return item.second.handle == endpoint.handle && item.second.kind != Ask::Kind::name;
@@ -299,6 +300,7 @@ void NodeCore::on_control(NodeId from, const wire::NodeMessage& message, TimePoi
     void operator()(const wire::MoveReady& m) { core.mover_.on_ready(from, m, now); }
     void operator()(const wire::MoveDecision& m) { core.mover_.on_decision(from, m, now); }
     void operator()(const wire::MoveQuery& m) { core.mover_.on_query(from, m); }
+    void operator()(const wire::MoveSettled& m) { core.mover_.on_settled(from, m); }
     void operator()(const wire::CopyStart& m) { core.copier_.on_start(from, m); }
     void operator()(const wire::CopyEnd& m) { core.copier_.on_end(from, m); }
     void operator()(const wire::ExpressOffer& m) { core.express_.on_offer(from, m); }
@@ -309,7 +311,7 @@ void NodeCore::on_control(NodeId from, const wire::NodeMessage& message, TimePoi
 
 void NodeCore::on_link_up(NodeId node, bool has_restarted, TimePoint now) {
   now_ = now;
-  copier_.on_node_broken(node, Errc::unreachable);
+  copier_.on_node_broken(node, Errc::unreachable, !has_restarted);
   mover_.on_link_up(node, has_restarted, now);
   router_.on_link_up(node, now);
   directory_.on_link_up(node, has_restarted, now);

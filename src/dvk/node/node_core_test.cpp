@@ -206,7 +206,7 @@ class RandomMessages {
   Errc error() { return pick(3) == 0 ? Errc::not_ready : static_cast<Errc>(pick(2) * 40); }
   std::uint64_t number() { return pick(4); }
   bool flag() { return pick(2) == 0; }
-  wire::DirectoryEntry entry() { return {address(), name(), flag()}; }
+  wire::DirectoryEntry entry() { return {address(), name(), flag(), pick(3)}; }
 
   wire::NodeMessage of_router() {
     switch (pick(5)) {
@@ -222,7 +222,7 @@ class RandomMessages {
     switch (pick(8)) {
       case 0: return wire::Register{number(), pick(3), entry()};
       case 1: return wire::Registered{number(), error(), EndpointId{pick(9)}};
-      case 2: return wire::Unregister{address()};
+      case 2: return wire::Unregister{address(), pick(3)};
       case 3: return wire::Lookup{number(), pick(3), ContainerId{1}, name()};
       case 4: return wire::Locate{number(), pick(3), address()};
       case 5: return wire::LookupResult{number(), error(), address(), node()};
@@ -231,8 +231,9 @@ class RandomMessages {
     }
   }
   wire::NodeMessage of_mover_or_copier() {
-    switch (pick(7)) {
-      case 0: return wire::MovePrepare{number(), address(), name(), 0, pick(4), Bytes(pick(3))};
+    switch (pick(8)) {
+      case 0:
+        return wire::MovePrepare{number(), address(), name(), 0, pick(3), pick(4), Bytes(pick(3))};
       case 1: return wire::MoveMore{number(), pick(3)};
       case 2: return wire::MoveReady{number(), error()};
       case 3: return wire::MoveDecision{number(), flag()};
@@ -242,6 +243,7 @@ class RandomMessages {
         return wire::CopyStart{number(), node(),  address(), source,
                                target,   pick(5), node(),    node()};
       }
+      case 6: return wire::MoveSettled{number()};
       default: return wire::CopyEnd{number(), node(), error()};
     }
   }

@@ -139,9 +139,11 @@ void Router::open(LocalEndpoint& local, const Address& peer, NodeId node, TimePo
   pair.state = PairState::opening;
   pair.is_known = true;
   if (++pair.hops > hops_max || lost_.contains(node)) return locate(local, peer, now);
-  output_.to_node(
-      node, wire::Open{
-                .from = local.address, .to = peer, .from_name = local.name, .from_uid = local.uid});
+  output_.to_node(node, wire::Open{.from = local.address,
+                                   .to = peer,
+                                   .from_name = local.name,
+                                   .from_uid = local.uid,
+                                   .from_moves = local.moves});
 }
 
 // The places that could know do not: ask the directory, once.
@@ -260,7 +262,8 @@ void Router::on_local_moved_out(const LocalEndpoint& local, NodeId node, TimePoi
     LocalEndpoint* other = locals_.find(peer);
     if (other == nullptr) continue;
     other->ring_peers.erase(local.address);
-    if (other->state == LocalState::active) open(*other, local.address, node, now);
+    if (other->state != LocalState::active) continue;
+    open(*other, local.address, node, now);
   }
 }
 
@@ -331,11 +334,19 @@ void Router::on_open(NodeId from, const wire::Open& message) {
   // Sent by a node that it has left since.
   const LocalEndpoint* neighbour = locals_.find(message.from);
   if (neighbour != nullptr && neighbour->state != LocalState::arriving) return;
+  if (const Pair* known = find(message.to, message.from);
+      known != nullptr && false && message.from_moves) {
+    return;
+  }
   // The pair is noted even while frozen, so that its node is told how the move ends.
   Pair& pair = pairs_[message.to][message.from];
   remote_[message.from].insert(message.to);
   const bool is_new_place = pair.node != from || pair.state != PairState::open;
-  pair = Pair{.node = from, .state = PairState::open, .has_lived = true, .is_known = pair.is_known};
+  pair = Pair{.node = from,
+              .state = PairState::open,
+              .has_lived = true,
+              .moves = message.from_moves,
+              .is_known = pair.is_known};
   // Once it lived here, and those who still ask here shall be told where it is now.
   if (moved_out_.recall(message.from) != nullptr) moved_out_.remember(message.from, from);
   const bool had_ring = local->ring_peers.erase(message.from) != 0;

@@ -67,6 +67,7 @@ class Router {
     bool has_located = false;    // the directory was asked already
     bool has_lived = false;      // the node where its life began says so
     bool is_birth_lost = false;  // that node was lost when it should have been asked
+    std::uint64_t moves = 0;     // of the remote one, when its node opened the pair
     bool is_known = false;       // the local library uses this route: tell it of every change
   };
   using Peers = std::map<Address, Pair>;  // by remote address

@@ -162,6 +162,22 @@ TEST_F(RouterLossTest, AnOpenFromWhereItWasBeforeIsIgnored) {
   EXPECT_EQ(node(2).introductions.size(), 1U);
 }
 
+// Else those at its new place are never told how the wait ends.
+TEST_F(RouterLossTest, AnOpenFromWhereItWasBeforeComesTooLate) {
+  const Process b = open(2);
+  const Address a = open(1).address;
+  const wire::Open older{.from = a, .to = b.address, .from_moves = 1};
+  const wire::Open newer{.from = a, .to = b.address, .from_moves = 2};
+  ASSERT_TRUE(inject(3, 2, newer).has_value());
+  tell(b, wire::MoveOut{.target = id(3), .state_bytes = 1}, Bytes(1));
+  ASSERT_TRUE(inject(1, 2, older).has_value());
+  drop(1, 2);
+  drop(3, 2);
+  tell(b, wire::MoveCancel{});
+  EXPECT_EQ(node(2).under_way<wire::Resumed>(id(3)).size(), 1U);
+  EXPECT_TRUE(node(2).under_way<wire::Resumed>(id(1)).empty());
+}
+
 // The first question was answered while it was frozen and could not be told.
 TEST_F(RouterLossTest, AskingAgainMayAskTheDirectoryAgain) {
   const Process a = open(2), b = open(2);
@@ -388,6 +404,21 @@ TEST_F(RouterLossTest, AMoveThatWasNotHeardIsFoundOut) {
   renew_session(1, 2);
   settle();
   expect_relay(a, b.address, 3);
+}
+
+// A neighbour that knew it, and nobody else does any more.
+TEST_F(RouterLossTest, WhoMovedAwayFromItsNeighboursAndDiedIsDead) {
+  const Process a = open(2), b = open(1);
+  const Process there = move(b, 2);
+  query(a, there.address);
+  const Process last = adopt(3, "", there.address);
+  tell(there, wire::MoveOut{.target = id(3), .state_bytes = 1}, Bytes(1));
+  deliver(2, 3);
+  tell(last, wire::AdoptReady{});
+  deliver(3, 2);
+  declare_lost(3);  // before it has heard or answered anything
+  settle();
+  expect_gone(a, there.address, Errc::peer_died);
 }
 
 TEST_F(RouterLossTest, ACircleOfPlacesEnds) {

@@ -13,6 +13,9 @@ namespace dvk::node {
 struct View {
   std::uint64_t number = 0;
   std::vector<dvs::NodeId> members;  // ascending
+  // Nobody takes out a member that is gone for good: the others must go on without one that they
+  // cannot hear.
+  bool is_static = false;
 
   bool contains(dvs::NodeId node) const { return std::ranges::binary_search(members, node); }
   // The node that keeps the directory in this view. Every node computes the same one.

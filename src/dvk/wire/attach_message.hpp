@@ -96,17 +96,14 @@ struct Refused {
 
 enum class RouteKind : std::uint8_t {
   // Descriptors: 0 ring to the peer, 1 ring from the peer, 2 the peer's doorbell page, 3 the
-  // waker's end of
-  // the bell that wakes the peer, 4 the sleeper's end of the bell by which the peer wakes this
-  // process;
-  // if is_trusted also 5 the peer's grant table, 6 a pidfd of its process.
+  // waker's end of the bell that wakes the peer, 4 the sleeper's end of the bell by which the peer
+  // wakes this process; if is_trusted also 5 the peer's grant table, 6 a pidfd of its process.
   ring = 0,
   relay = 1,  // through the daemon
   wait = 2,   // the peer is being moved, or its place is being found: the answer comes later
   gone = 3,   // `error` says why: peer_died, unknown_endpoint, not_permitted, unreachable
   // Beside the relay, which stays: descriptor 0 is a connected socket to the peer's process;
-  // `secret` keys
-  // its encryption (empty: none).
+  // `secret` keys its encryption (empty: none).
   express = 4,
 };
 struct Route {

@@ -28,8 +28,7 @@ using ClusterId = std::array<std::uint8_t, 16>;
 
 enum class FrameType : std::uint8_t {
   // First frame on every connection, from both sides: who speaks, and which session it would
-  // resume.
-  // Payload: LinkHello. Idempotent: repeated until answered. Errors: version_mismatch,
+  // resume. Payload: LinkHello. Idempotent: repeated until answered. Errors: version_mismatch,
   // wrong_cluster, protocol_violation; all end the connection. Since version 1.
   hello = 1,
   // One message of the layer above. `sequence` counts from 1 within a session. Idempotent: a number

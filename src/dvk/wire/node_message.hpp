@@ -3,8 +3,7 @@
 //
 // Lanes deliver each message once and in order within a session; after a session is lost the sender
 // repeats what still matters (see each message). Relayed packets and copied bytes have a cheaper
-// form
-// (`RelayHead`, `CopyDataHead`) since they are the hot ones.
+// form (`RelayHead`, `CopyDataHead`) since they are the hot ones.
 #pragma once
 
 #include <cstdint>
@@ -33,7 +32,8 @@ struct Open {
   Address from{}, to{};
   std::string from_name{};
   std::uint32_t from_uid = 0;
-  void fields(auto&& field) { field(from, to, from_name, from_uid); }
+  std::uint64_t from_moves = 0;  // an Open from where it was before may come later than this one
+  void fields(auto&& field) { field(from, to, from_name, from_uid, from_moves); }
 };
 
 enum class OpenStatus : std::uint8_t {
@@ -78,7 +78,9 @@ struct DirectoryEntry {
   Address address{};
   std::string name{};  // empty: known only because it moved
   bool is_backup = false;
-  void fields(auto&& field) { field(address, name, is_backup); }
+  // How often this life has moved: of two places that are told of, the later one counts.
+  std::uint64_t moves = 0;
+  void fields(auto&& field) { field(address, name, is_backup, moves); }
 };
 // Registers a name, a backup for a name, or the new place of a moved endpoint. Idempotent per
 // address.
@@ -95,7 +97,8 @@ struct Registered {
 };
 struct Unregister {
   Address address{};
-  void fields(auto&& field) { field(address); }
+  std::uint64_t moves = 0;  // what is known of it after later moves stays
+  void fields(auto&& field) { field(address, moves); }
 };
 struct Lookup {
   std::uint64_t request = 0, view = 0;
@@ -141,9 +144,10 @@ struct MovePrepare {
   Address address{};
   std::string name{};
   std::uint32_t uid = 0;
+  std::uint64_t moves = 0;  // before this one
   std::uint64_t total_bytes = 0;
   Bytes piece{};
-  void fields(auto&& field) { field(move, address, name, uid, total_bytes, piece); }
+  void fields(auto&& field) { field(move, address, name, uid, moves, total_bytes, piece); }
 };
 // T to S: so much of the state is here, go on. Keeps a large state from filling the lane.
 struct MoveMore {
@@ -158,7 +162,8 @@ struct MoveReady {
   Errc error{};
   void fields(auto&& field) { field(move, error); }
 };
-// S to T: the decision. Repeated whenever T asks.
+// S to T: the decision. Repeated whenever T asks, and a commit after a lost session until
+// MoveSettled.
 struct MoveDecision {
   std::uint64_t move = 0;
   bool is_commit = false;
@@ -167,6 +172,11 @@ struct MoveDecision {
 // T to S after a lost session: what was decided? S answers MoveDecision; what S does not know is
 // aborted.
 struct MoveQuery {
+  std::uint64_t move = 0;
+  void fields(auto&& field) { field(move); }
+};
+// T to S: the directory has been told of the new place, S need not answer for it any more.
+struct MoveSettled {
   std::uint64_t move = 0;
   void fields(auto&& field) { field(move); }
 };
@@ -220,10 +230,10 @@ struct ExpressReady {
   void fields(auto&& field) { field(from, to, token); }
 };
 
-using NodeMessage =
-    std::variant<Open, Opened, Gone, Moved, Resumed, Register, Registered, Unregister, Lookup,
-                 Locate, LookupResult, Report, Promote, MovePrepare, MoveMore, MoveReady,
-                 MoveDecision, MoveQuery, CopyStart, CopyEnd, ExpressOffer, ExpressReady>;
+using NodeMessage = std::variant<Open, Opened, Gone, Moved, Resumed, Register, Registered,
+                                 Unregister, Lookup, Locate, LookupResult, Report, Promote,
+                                 MovePrepare, MoveMore, MoveReady, MoveDecision, MoveQuery,
+                                 CopyStart, CopyEnd, ExpressOffer, ExpressReady, MoveSettled>;
 
 // Bytes of a copy, lane bulk. Fixed head, then the bytes.
 struct CopyDataHead {

@@ -55,8 +55,8 @@ struct PacketHeader {
   std::uint64_t target_incarnation = 0;
   std::uint64_t sequence = 0;  // 0 for `ack`
   std::uint64_t token = 0;
-  std::uint64_t acknowledged =
-      0;                     // highest number taken of the other direction's `acknowledged_epoch`
+  // Highest number taken of the other direction's `acknowledged_epoch`.
+  std::uint64_t acknowledged = 0;
   std::uint64_t credit = 0;  // total cost the other direction may have sent in that epoch
   std::uint32_t acknowledged_epoch = 0;
   std::uint32_t reserved2 = 0;
