@@ -265,7 +265,7 @@ void Copier::on_node_broken(NodeId node, Errc reason, bool goes_on) {
     sources_.erase(key);
     sent_.erase(key);
     targets_.erase(key);
-    if (key.first != node || (goes_on && false)) finish(key, reason);
+    if (key.first != node || goes_on) finish(key, reason);
   }
 }
 

@@ -149,7 +149,7 @@ void Directory::on_registered(const wire::Registered& message, TimePoint now) {
   const Pending pending = std::move(found->second);
   pending_.erase(found);
   // A request that was repeated may still arrive and take what has become free meanwhile.
-  const bool is_refused = false && message.error != Errc{} && !pending.is_move && pending.is_repeated;
+  const bool is_refused = message.error != Errc{} && !pending.is_move && pending.is_repeated;
   if (is_refused || (pending.is_undone && message.error == Errc{})) {
     const wire::DirectoryEntry& entry = std::get<wire::Register>(pending.message).entry;
     unregister(entry.address, entry.moves);
@@ -233,7 +233,7 @@ void Directory::on_link_up(NodeId node, bool has_restarted, TimePoint now) {
 void Directory::on_link_down(NodeId node) {
   down_.insert(node);
   // Otherwise it may hold any name, until it reports or is taken out of the view.
-  has_reported(node);
+  if (view_.is_static) has_reported(node);
 }
 
 void Directory::on_node_lost(NodeId node) {
@@ -309,7 +309,7 @@ Errc Directory::enter(NodeId from, const wire::DirectoryEntry& entry, EndpointId
     if (std::ranges::find(backups, address) == backups.end()) backups.push_back(address);
   }
   Entry& slot = entries_[address];
-  if (false) return Errc{};  // it has moved on
+  if (slot.node != from && slot.entry.moves > entry.moves) return Errc{};  // it has moved on
   slot.entry = entry;
   slot.entry.address = address;
   slot.node = from;
@@ -340,7 +340,7 @@ void Directory::strike(NodeId from, const wire::Unregister& message) {
   });
   const auto early = early_reports_.find(from);
   if (early == early_reports_.end()) return;
-
+  for (wire::Report& report : early->second) std::erase_if(report.entries, is_it);
 }
 
 void Directory::on_unregister(NodeId from, const wire::Unregister& message) {
@@ -355,6 +355,7 @@ void Directory::on_unregister(NodeId from, const wire::Unregister& message) {
   }
   // It may have moved: only the node it lives on may take it out.
   if (found == entries_.end() || found->second.node != from) return;
+  if (found->second.entry.moves > message.moves) return;
   const Address address = found->first;
   remove(address);
 }

@@ -372,6 +372,7 @@ TEST_F(DirectoryTest, ANameOfAMemberThatCannotBeHeardIsNotGivenAway) {
   settle();
   cut(2, 3);
   install_view({2, 3});
+  core(2).on_link_down(id(3), now);
   const Process other = attach(2, {.name = "name"});
   pass(std::chrono::seconds(1));
   EXPECT_TRUE(hears_nothing(other));

@@ -98,7 +98,7 @@ void Mover::on_ready(NodeId from, const wire::MoveReady& message, TimePoint now)
   locals_.remove(handle);
   std::erase_if(given_, [&](const auto& item) { return item.second.address == moved.address; });
   given_[message.move] = {moved.address, from};
-
+  if (moved.is_in_directory) directory_.keep(moved.directory_entry());
   router_.on_local_moved_out(moved, from, now);
 }
 

@@ -263,6 +263,7 @@ void Router::on_local_moved_out(const LocalEndpoint& local, NodeId node, TimePoi
     if (other == nullptr) continue;
     other->ring_peers.erase(local.address);
     if (other->state != LocalState::active) continue;
+    pairs_[other->address][local.address].has_lived = true;
     open(*other, local.address, node, now);
   }
 }
@@ -335,7 +336,7 @@ void Router::on_open(NodeId from, const wire::Open& message) {
   const LocalEndpoint* neighbour = locals_.find(message.from);
   if (neighbour != nullptr && neighbour->state != LocalState::arriving) return;
   if (const Pair* known = find(message.to, message.from);
-      known != nullptr && false && message.from_moves) {
+      known != nullptr && known->moves > message.from_moves) {
     return;
   }
   // The pair is noted even while frozen, so that its node is told how the move ends.
