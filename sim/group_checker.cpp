@@ -65,6 +65,8 @@ std::uint64_t GroupChecker::enter(Group& group, const Address& member, std::uint
   const bool is_new = !group.histories.contains(view) && position == 1 &&
                       std::ranges::none_of(group.views[view].members, has_older);
   if (is_new) group.histories[view] = {};
+  // One that joins may be the first to deliver anything: the others hold what is before it.
+  if (group.histories.empty()) group.histories[group.views.begin()->first] = {};
   const auto next = group.histories.upper_bound(view);
   if (next != group.histories.begin()) return std::prev(next)->first;
   fail(fmt::format("the first delivery is that of position {}", position), member);

@@ -39,7 +39,6 @@ void Lives::hold(const Address& address, const Process* holder) {
   // Its node may have died with the process it came from: then the adopter will be told so.
   if (life.ended) return;
   life.holders.insert(holder);
-  life.is_in_doubt = true;
 }
 
 void Lives::activate(const Address& address, const Process* holder) {
@@ -52,7 +51,6 @@ void Lives::activate(const Address& address, const Process* holder) {
   }
   life.active = holder;
   life.holders = {holder};  // the move is decided: with this one the life goes on, or ends
-  life.is_in_doubt = false;
   life.doubted.reset();
 }
 

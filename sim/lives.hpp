@@ -35,7 +35,6 @@ struct Life {
   // The last moment at which it surely lived, if it may have ended since: somebody who held it is
   // gone, and the decision about its move not heard.
   std::optional<Instant> doubted{};
-  bool is_in_doubt = false;  // only the daemons know where it goes on, or that it has ended
 };
 
 class Lives {
@@ -61,7 +60,7 @@ class Lives {
     return life != nullptr && !life->ended;
   }
   bool surely_lives(const Address& address) const {
-    return is_alive(address) && !find(address)->is_in_doubt;
+    return is_alive(address) && !find(address)->doubted;
   }
   // All that ever lived, in the order of their births.
   const std::vector<Address>& all() const { return order_; }

@@ -142,6 +142,11 @@ bool MessageChecker::is_pending(const Pair& pair) const {
                              [&](const auto& bit) { return is_notify_pending(pair, bit.second); });
 }
 
+bool MessageChecker::is_pending(const Address& from, const Address& to) const {
+  const auto found = pairs_.find({from, to});
+  return found != pairs_.end() && is_pending(found->second);
+}
+
 std::optional<std::pair<Address, Address>> MessageChecker::find_pending() {
   for (const auto& [key, pair] : pairs_) {
     if (is_pending(pair) && lives_.is_alive(key.first) && lives_.is_alive(key.second)) return key;

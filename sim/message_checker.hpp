@@ -42,6 +42,8 @@ class MessageChecker {
 
   // What must still happen between two that live; none: everything is delivered or accounted for.
   std::optional<std::pair<Address, Address>> find_pending();
+  // Messages, requests or notifies that were neither delivered nor given up.
+  bool is_pending(const Address& from, const Address& to) const;
   void check_at_end();
   std::uint64_t delivered() const { return delivered_; }
 

@@ -1,5 +1,7 @@
 #include "sim/process.hpp"
 
+#include <algorithm>
+
 #include "sim/application.hpp"
 
 namespace sim {
@@ -44,7 +46,7 @@ void Process::kill() {
 }
 
 void Process::pause(Duration how_long) {
-  paused_until_ = context_.now() + how_long;
+  paused_until_ = std::max(paused_until_, context_.now() + how_long);
   context_.record({.what = Happening::process_paused,
                    .a = dvs::raw(attachment_.handle),
                    .b = static_cast<std::uint64_t>(how_long.count())});
@@ -74,8 +76,8 @@ void Process::on_given(const Address& address) {
       context_.names.promoted(name(), *held_.begin(), address);
     }
   }
-  if (is_dead_) return context_.lives.let_go(address, this);
   held_.insert(address);
+  if (is_dead_) context_.lives.let_go(address, this);
 }
 
 // --- The library ---

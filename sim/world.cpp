@@ -79,7 +79,7 @@ void World::kill_node(NodeId id) {
 
 void World::pause_node(NodeId id, Duration how_long) {
   Machine& node = machine(id);
-  node.paused_until = context_.now() + how_long;
+  node.paused_until = std::max(node.paused_until, context_.now() + how_long);
   context_.record({.what = Happening::node_paused,
                    .node = dvs::raw(id),
                    .a = static_cast<std::uint64_t>(how_long.count())});

@@ -96,7 +96,6 @@ void GroupCore::enter(const GroupView& view) {
     }
   }
   std::erase_if(early_reports_, [&](const auto& item) { return item.second.view <= view_.number; });
-  has_dropped_reports_ = false;
   proceed_to_view();
 }
 
@@ -204,10 +203,15 @@ Result<void> GroupCore::acknowledge(const Address& from, Peer& peer, std::uint64
 
 void GroupCore::on_peer_broken(const Address& member) {
   if (is_evicted_) return;
-  // Also if it is not in our view: then it may have lost a report for a view we do not know yet.
-  resume_to_.insert(member);
   const auto found = peers_.find(member);
-  if (found != peers_.end()) repeat(member, found->second);
+  if (found == peers_.end()) {
+    // Perhaps a report for a view that is not known here yet. It is asked for then, and not now:
+    // one that is out of reach for ever would be asked for ever.
+    has_dropped_reports_ = true;
+    return;
+  }
+  resume_to_.insert(member);
+  repeat(member, found->second);
 }
 
 // Everything sent to `member` in this view that it has not confirmed may be lost.

@@ -221,7 +221,7 @@ class GroupCore {
 
   std::map<dvs::Address, Peer> peers_;
   std::map<dvs::Address, wire::GroupReport> early_reports_;  // of views not installed yet
-  bool has_dropped_reports_ = false;
+  bool has_dropped_reports_ = false;                         // or may have
   std::set<dvs::Address>
       resume_to_;  // asked in the next end_turn() to repeat what they have for us
 

@@ -241,6 +241,35 @@ TEST(GroupCore, ABrokenConversationIsMadeGood) {
   }
 }
 
+// One that is left out may be out of reach for ever: it is not asked again and again.
+TEST(GroupCore, WhoIsNotInTheViewIsNotAskedToRepeat) {
+  Group group;
+  group.install_all(1, {1, 2, 3});
+  group.run();
+  group.install_all(2, {1, 2});
+  group.run();
+  const std::size_t before = group.sent();
+  group[1].on_peer_broken(address_of(3));
+  group[1].end_turn();
+  EXPECT_EQ(group.sent(), before);
+}
+
+// Its report may have been lost, before the view was known here.
+TEST(GroupCore, WhoBrokeBeforeItsViewCameIsAskedThen) {
+  Group group;
+  group.install_all(1, {1, 2});
+  group.run();
+  group.add(3);
+  group.install(3, 2, {1, 3});
+  group[3].end_turn();
+  group.lose_waiting();
+  group[1].on_peer_broken(address_of(3));
+  group.run();
+  group.install(1, 2, {1, 3});
+  group.run();
+  EXPECT_EQ(group.read(3), Texts{"view 2"});
+}
+
 TEST(GroupCore, ASlowReaderSlowsTheGroupDown) {
   Group group;
   for (const auto serial : {1, 2, 3, 4}) {

@@ -262,7 +262,12 @@ void LinkSetLinks::on_session(NodeId node, Lane lane, const LinkEvent& event) {
   if (event.cause != SessionCause::first) peer.waiting[static_cast<std::size_t>(lane)] = {};
   if (event.cause == SessionCause::peer_restarted) {
     const std::uint64_t restarts = ++peer.restarts[static_cast<std::size_t>(lane)];
-    if (lane == Lane::bulk) return;
+    if (lane == Lane::bulk) {
+      // What went into it since the message lane told of the restart is lost with its old session.
+      const bool is_late = peer.restarts[static_cast<std::size_t>(Lane::message)] >= restarts;
+      if (is_late) upper_.on_link_up(node, false);
+      return;
+    }
     std::uint64_t& of_bulk = peer.restarts[static_cast<std::size_t>(Lane::bulk)];
     if (of_bulk < restarts) set_->cut(node);
     return upper_.on_link_up(node, true);

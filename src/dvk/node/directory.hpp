@@ -62,6 +62,7 @@ class Directory {
   void on_lookup(NodeId from, const wire::Lookup& message);
   void on_locate(NodeId from, const wire::Locate& message);
   void on_report(NodeId from, const wire::Report& message);
+  void on_report_query(NodeId from, const wire::ReportQuery& message, TimePoint now);
   void on_promote(const wire::Promote& message);
   void on_registered(const wire::Registered& message, TimePoint now);
   void on_lookup_result(const wire::LookupResult& message, TimePoint now);
@@ -110,6 +111,8 @@ class Directory {
   Errc enter(NodeId from, const wire::DirectoryEntry& entry, EndpointId& id);
   void remove(const Address& address);
   void remove_node(NodeId node);
+  std::set<NodeId> awaited_members() const;
+  void replace_node(NodeId node, bool is_lost);
   void promote_backup(const Name& name);
   void promote_orphans();
   void has_reported(NodeId node);

@@ -96,6 +96,16 @@ TEST_F(DirectoryMoveTest, TheOldNodeForgetsThoseThatDieWithTheNewOne) {
   EXPECT_TRUE(next<wire::Promoted>(backup).has_value());
 }
 
+TEST_F(DirectoryMoveTest, WhoLeftANodeJustBeforeItsEndIsNotCalledDead) {
+  const Process there = move(holder, 3);
+  deliver(2, 3);  // and registers with node 1, which hears nothing from node 3 for a while
+  core(1).on_node_lost(id(2), now);
+  EXPECT_TRUE(hears_nothing(backup));
+  settle();
+  EXPECT_EQ(place(), id(3));
+  EXPECT_TRUE(hears_nothing(backup));
+}
+
 TEST_F(DirectoryMoveTest, WhatTheOldNodeSaysOfTheDeadIsTakenBack) {
   const Process there = move(holder, 3);
   deliver(2, 3);

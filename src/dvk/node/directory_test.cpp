@@ -152,6 +152,7 @@ TEST_F(DirectoryTest, AMemberThatIsLostIsNotWaitedFor) {
   drop(1, 3);
   EXPECT_EQ(answer_to(2, view_.number, "x"), Errc::not_ready);
   core(1).on_node_lost(id(3), now);
+  settle();
   EXPECT_EQ(answer_to(2, view_.number, "x"), Errc::unknown_endpoint);
 }
 

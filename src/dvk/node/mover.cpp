@@ -14,6 +14,8 @@ void Mover::on_move_out(LocalEndpoint& local, NodeId target, BytesView state, co
   if (local.state != LocalState::active && local.state != LocalState::registering) return;
   const auto refuse = [&](Errc error, std::string detail) {
     output_.to_process(local.handle, wire::MoveResult{error, std::move(detail)});
+    // It has been frozen, and deaf to news of routes, since before it asked.
+    if (local.state == LocalState::active) router_.on_local_resumed(local);
   };
   if (local.state == LocalState::registering) {
     return refuse(Errc::not_ready, "the endpoint is being promoted");

@@ -111,6 +111,13 @@ TEST_F(MoverTest, RefusesWhatCannotMove) {
   expect_at_source();
 }
 
+// Who was introduced to it while it was about to ask stands before a closed door.
+TEST_F(MoverTest, AfterARefusalItIsIntroducedToItsNeighboursAgain) {
+  tell(b, wire::MoveOut{.target = id(9)});
+  EXPECT_EQ(move_result(b), Errc::invalid_argument);
+  EXPECT_EQ(node(2).introductions.size(), 1U);
+}
+
 TEST_F(MoverTest, AFrozenEndpointTakesNoPacketsAndMovesNoSecondTime) {
   close(there);
   move_out();

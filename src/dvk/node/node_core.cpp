@@ -294,6 +294,7 @@ void NodeCore::on_control(NodeId from, const wire::NodeMessage& message, TimePoi
     void operator()(const wire::Locate& m) { core.directory_.on_locate(from, m); }
     void operator()(const wire::LookupResult& m) { core.directory_.on_lookup_result(m, now); }
     void operator()(const wire::Report& m) { core.directory_.on_report(from, m); }
+    void operator()(const wire::ReportQuery& m) { core.directory_.on_report_query(from, m, now); }
     void operator()(const wire::Promote& m) { core.directory_.on_promote(m); }
     void operator()(const wire::MovePrepare& m) { core.mover_.on_prepare(from, m, now); }
     void operator()(const wire::MoveMore& m) { core.mover_.on_more(from, m); }
@@ -332,6 +333,7 @@ void NodeCore::on_bulk_room(NodeId, TimePoint now) {
 void NodeCore::install_view(const View& view, TimePoint now) {
   now_ = now;
   view_ = view;
+  router_.on_view(view);
   directory_.install_view(view, now);
 }
 

@@ -227,6 +227,7 @@ class RandomMessages {
       case 4: return wire::Locate{number(), pick(3), address()};
       case 5: return wire::LookupResult{number(), error(), address(), node()};
       case 6: return wire::Report{pick(3), flag(), flag(), {entry()}};
+      case 7: return wire::ReportQuery{pick(3)};
       default: return wire::Promote{address(), EndpointId{pick(9)}, name()};
     }
   }

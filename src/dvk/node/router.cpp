@@ -458,6 +458,11 @@ void Router::on_link_down(NodeId node) {
   for (const auto& [local, remote] : pairs_with(node)) end(local, remote, Errc::unreachable);
 }
 
+// A lost node may be back, and others hear of it before this one has a link to it.
+void Router::on_view(const View& view) {
+  for (const NodeId member : view.members) lost_.erase(member);
+}
+
 // What lived there has ended, unless it had moved away just before: the directory knows.
 void Router::on_node_lost(NodeId node, TimePoint now) {
   lost_.insert(node);

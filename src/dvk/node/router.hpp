@@ -52,6 +52,7 @@ class Router {
   void on_link_up(NodeId node, TimePoint now);
   void on_link_down(NodeId node);
   void on_node_lost(NodeId node, TimePoint now);
+  void on_view(const View& view);
   // The answer to a locate whose ticket owns_ticket.
   bool owns_ticket(std::uint64_t ticket) const { return locating_.contains(ticket); }
   void on_located(std::uint64_t ticket, Errc error, NodeId node, TimePoint now);

@@ -127,6 +127,12 @@ struct Report {
   std::vector<DirectoryEntry> entries{};
   void fields(auto&& field) { field(view, is_first, is_last, entries); }
 };
+// Authority to agent: report again. A node is gone, and what had moved away from it may be known to
+// its new node only.
+struct ReportQuery {
+  std::uint64_t view = 0;
+  void fields(auto&& field) { field(view); }
+};
 // The primary of `name` died: your endpoint `backup` takes its place under `id`.
 struct Promote {
   Address backup{};
@@ -230,10 +236,11 @@ struct ExpressReady {
   void fields(auto&& field) { field(from, to, token); }
 };
 
-using NodeMessage = std::variant<Open, Opened, Gone, Moved, Resumed, Register, Registered,
-                                 Unregister, Lookup, Locate, LookupResult, Report, Promote,
-                                 MovePrepare, MoveMore, MoveReady, MoveDecision, MoveQuery,
-                                 CopyStart, CopyEnd, ExpressOffer, ExpressReady, MoveSettled>;
+using NodeMessage =
+    std::variant<Open, Opened, Gone, Moved, Resumed, Register, Registered, Unregister, Lookup,
+                 Locate, LookupResult, Report, Promote, MovePrepare, MoveMore, MoveReady,
+                 MoveDecision, MoveQuery, CopyStart, CopyEnd, ExpressOffer, ExpressReady,
+                 MoveSettled, ReportQuery>;
 
 // Bytes of a copy, lane bulk. Fixed head, then the bytes.
 struct CopyDataHead {
