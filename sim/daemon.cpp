@@ -191,26 +191,14 @@ void Daemon::on_lane_event(NodeId peer, std::uint8_t lane, const LinkEvent& even
   }
 }
 
-// The two lanes have sessions of their own, but the peer has one life: the message lane alone says
-// when a new one begins, and what the old life may still have under way on the other lane is cut
-// off.
 void Daemon::on_session(NodeId peer, std::uint8_t lane, const LinkEvent& event) {
   if (event.cause != SessionCause::first) context_.calls.disrupted();
-  if (event.cause == SessionCause::peer_restarted) return on_restart(peer, lane);
-  if (lane == bulk_lane && event.cause == SessionCause::first) return;
-  core_.on_link_up(peer, false, now());
-}
-
-void Daemon::on_restart(NodeId peer, std::uint8_t lane) {
   Link& link = links_[peer];
-  const std::uint64_t restarts = ++link.restarts[lane];
-  if (lane == bulk_lane) {
-    // What went into it since the message lane told of the restart is lost with the old session.
-    if (link.restarts[message_lane] >= restarts) core_.on_link_up(peer, false, now());
-    return;
-  }
-  if (link.restarts[bulk_lane] < restarts) link.lanes[bulk_lane]->reset_connection();
-  core_.on_link_up(peer, true, now());
+  const dvk::core::PeerLife::News news = lane == message_lane
+                                             ? link.life.on_message_session(event.cause)
+                                             : link.life.on_bulk_session(event.cause);
+  if (news.must_cut_bulk) link.lanes[bulk_lane]->reset_connection();
+  if (news.is_up) core_.on_link_up(peer, news.has_restarted, now());
 }
 
 // --- Output: processes ---

@@ -7,6 +7,7 @@
 #include <memory>
 #include <vector>
 
+#include "dvk/core/peer_life.hpp"
 #include "dvk/node/node_core.hpp"
 #include "sim/attachment.hpp"
 #include "sim/context.hpp"
@@ -65,7 +66,7 @@ class Daemon final : public dvk::node::Output, public LaneOwner {
   };
   struct Link {
     std::unique_ptr<Lane> lanes[2];
-    std::uint64_t restarts[2] = {};  // of the peer, as each lane has met them
+    dvk::core::PeerLife life;
   };
 
   // Output
@@ -106,7 +107,6 @@ class Daemon final : public dvk::node::Output, public LaneOwner {
   void on_socket(Attached& attached, ToDaemonItem&& item);
   void on_ring(Attached& attached, RingRecord&& record);
   void push_results(Attached& attached);
-  void on_restart(NodeId peer, std::uint8_t lane);
   void on_session(NodeId peer, std::uint8_t lane, const dvk::core::LinkEvent& event);
   dvs::Result<std::span<std::byte>> memory_of(Handle owner, const Address& orderer,
                                               const dvk::wire::CopySide& side,

@@ -11,6 +11,7 @@
 
 #include <fmt/format.h>
 
+#include "dvk/core/peer_life.hpp"
 #include "dvk/daemon/log.hpp"
 #include "dvk/link/link_set.hpp"
 
@@ -94,8 +95,7 @@ class LinkSetLinks final : public NodeLinks, link::LinkSetUpper {
   };
   struct Peer {
     std::array<Waiting, link::lane_count> waiting;
-    // Restarts of the peer that the lane has met.
-    std::array<std::uint64_t, link::lane_count> restarts{};
+    core::PeerLife life;
   };
 
   // LinkSetUpper
@@ -252,28 +252,16 @@ void LinkSetLinks::on_event(NodeId node, Lane lane, const LinkEvent& event) {
   }
 }
 
-// The lanes have sessions of their own, but the peer has one life. The message lane alone says when
-// a new one begins: nothing that matters comes on the bulk lane before. What the old life may still
-// have under way on the other lane is cut off, so that nothing it said is heard after its death.
 void LinkSetLinks::on_session(NodeId node, Lane lane, const LinkEvent& event) {
   spdlog::info("event=link_session node={} lane={} cause={} lost_frames={}", raw(node),
                link::name_of(lane), name_of(event.cause), event.lost_frames);
   Peer& peer = peers_.at(node);
   if (event.cause != SessionCause::first) peer.waiting[static_cast<std::size_t>(lane)] = {};
-  if (event.cause == SessionCause::peer_restarted) {
-    const std::uint64_t restarts = ++peer.restarts[static_cast<std::size_t>(lane)];
-    if (lane == Lane::bulk) {
-      // What went into it since the message lane told of the restart is lost with its old session.
-      const bool is_late = peer.restarts[static_cast<std::size_t>(Lane::message)] >= restarts;
-      if (is_late) upper_.on_link_up(node, false);
-      return;
-    }
-    std::uint64_t& of_bulk = peer.restarts[static_cast<std::size_t>(Lane::bulk)];
-    if (of_bulk < restarts) set_->cut(node);
-    return upper_.on_link_up(node, true);
-  }
-  if (lane == Lane::bulk && event.cause == SessionCause::first) return;
-  upper_.on_link_up(node, false);
+  const core::PeerLife::News news = lane == Lane::message
+                                        ? peer.life.on_message_session(event.cause)
+                                        : peer.life.on_bulk_session(event.cause);
+  if (news.must_cut_bulk) set_->cut(node);
+  if (news.is_up) upper_.on_link_up(node, news.has_restarted);
 }
 
 void LinkSetLinks::on_connection_failed(NodeId peer, const dvs::Error& error) {
