@@ -15,8 +15,8 @@ using std::chrono::milliseconds;
 using std::chrono::seconds;
 
 // After the world has healed everything pending must end within this time: a move that nobody
-// adopts takes 30 s, a path that is found again the repetition interval of a conversation (8 s).
-// Moves that find no adopter are given up after 30 seconds, and one may wait for another.
+// adopts takes 30 s, and one may wait for another; a path that is found again takes the repetition
+// interval of a conversation (8 s).
 constexpr Duration quiesce_max = seconds(150);
 // What a partition or a pause has left behind may show only a while after all is healed.
 constexpr unsigned quiesce_rounds_max = 3;

@@ -29,14 +29,18 @@ Result<std::vector<NodeId>> EndpointImpl::nodes(Deadline deadline) {
 
 // --- Messages ------------------------------------------------------------------------------------
 
-Result<void> EndpointImpl::send(const Address& to, BytesView payload, Deadline deadline) {
+// Waits until the peer is found, the first time, and then for room in the queue towards it.
+Result<void> EndpointImpl::await_room(const Address& to, std::size_t bytes, Deadline deadline) {
   DVS_CHECK(ensure_route(to, deadline));
+  if (core_->can_send(to, bytes)) return {};
+  auto room = wait_until([&] { return core_->can_send(to, bytes); }, deadline);
+  if (!room && room.error() == Errc::would_block) return dvs::fail(Errc::queue_full);
+  return room;
+}
+
+Result<void> EndpointImpl::send(const Address& to, BytesView payload, Deadline deadline) {
+  DVS_CHECK(await_room(to, payload.size(), deadline));
   now_ = std::chrono::steady_clock::now();
-  if (!core_->can_send(to, payload.size())) {
-    auto room = wait_until([&] { return core_->can_send(to, payload.size()); }, deadline);
-    if (!room && room.error() == Errc::would_block) return dvs::fail(Errc::queue_full);
-    DVS_CHECK(std::move(room));
-  }
   DVS_CHECK(core_->send(to, dvs::to_bytes(payload), now_));
   send_off();
   return {};
@@ -86,12 +90,7 @@ Result<void> EndpointImpl::reply(const Address& to, std::uint64_t call, BytesVie
 }
 
 Result<Bytes> EndpointImpl::call(const Address& to, BytesView payload, Deadline deadline) {
-  DVS_CHECK(ensure_route(to, deadline));
-  if (!core_->can_send(to, payload.size())) {
-    auto room = wait_until([&] { return core_->can_send(to, payload.size()); }, deadline);
-    if (!room && room.error() == Errc::would_block) return dvs::fail(Errc::queue_full);
-    DVS_CHECK(std::move(room));
-  }
+  DVS_CHECK(await_room(to, payload.size(), deadline));
   DVS_TRY(const std::uint64_t call, start_call(to, payload));
   auto result = finish_call(call, deadline);
   if (result) return result;

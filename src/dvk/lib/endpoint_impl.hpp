@@ -112,6 +112,7 @@ class EndpointImpl final : core::Carrier {
   void drop_ring(const Address& peer);
   void drop_all_paths();
   Result<void> ensure_route(const Address& peer, Deadline deadline);
+  Result<void> await_room(const Address& to, std::size_t bytes, Deadline deadline);
   Result<void> check_usable() const;
 
   // --- Express connections (endpoint_express.cpp) ---

@@ -113,7 +113,7 @@ void Directory::transmit(std::uint64_t request, Pending& pending, TimePoint now)
     pending.send_at = now + retry_after;
     return;
   }
-  pending.is_repeated = std::exchange(pending.is_sent, true);
+  ++pending.times_sent;
   wire::NodeMessage message = pending.message;
   std::visit(
       [&](auto& body) {
@@ -149,7 +149,7 @@ void Directory::on_registered(const wire::Registered& message, TimePoint now) {
   const Pending pending = std::move(found->second);
   pending_.erase(found);
   // A request that was repeated may still arrive and take what has become free meanwhile.
-  const bool is_refused = message.error != Errc{} && !pending.is_move && pending.is_repeated;
+  const bool is_refused = message.error != Errc{} && !pending.is_move && pending.times_sent > 1;
   if (is_refused || (pending.is_undone && message.error == Errc{})) {
     const wire::DirectoryEntry& entry = std::get<wire::Register>(pending.message).entry;
     unregister(entry.address, entry.moves);

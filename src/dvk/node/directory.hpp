@@ -84,7 +84,7 @@ class Directory {
     TimePoint give_up_at{}, send_at{};
     bool is_move = false;
     bool is_undone = false;  // a move whose endpoint has ended: taken back as soon as it is entered
-    bool is_sent = false, is_repeated = false;
+    unsigned times_sent = 0;
   };
   struct Entry {
     wire::DirectoryEntry entry;

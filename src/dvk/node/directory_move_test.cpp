@@ -9,15 +9,14 @@ class DirectoryMoveTest : public ClusterTest {
  protected:
   DirectoryMoveTest() : holder(open(2, "name")), backup(open_backup(1, "name")) {}
 
-  // To the decision, which is on its way then.
-  Process move(const Process& from, unsigned target) {
-    Process there = adopt(target, "name");
-    tell(from, wire::MoveOut{.target = id(target), .state_bytes = 1}, Bytes(1));
-    deliver(from.node, target);
-    there.address = welcome(there);
-    tell(there, wire::AdoptReady{});
-    deliver(target, from.node);
-    return there;
+  // To node 3 and back, while node 1 hears nothing from node 3: that registration comes late.
+  Process move_there_and_back() {
+    const Process there = decide_move(holder, 3);
+    deliver(2, 3);
+    const Process back = decide_move(there, 2);
+    deliver(3, 2);
+    deliver(2, 1);
+    return back;
   }
   // What the authority says where the holder of the name is.
   NodeId place() {
@@ -39,7 +38,7 @@ class DirectoryMoveTest : public ClusterTest {
 };
 
 TEST_F(DirectoryMoveTest, TheOldNodeAnswersForItUntilTheNewOneIsHeard) {
-  const Process there = move(holder, 3);
+  const Process there = decide_move(holder, 3);
   renew_session(1, 2);
   deliver(2, 1);  // the new node has not even heard the decision
   EXPECT_EQ(place(), id(2));
@@ -50,7 +49,7 @@ TEST_F(DirectoryMoveTest, TheOldNodeAnswersForItUntilTheNewOneIsHeard) {
 }
 
 TEST_F(DirectoryMoveTest, AnOlderReportDoesNotTakeItBack) {
-  const Process there = move(holder, 3);
+  const Process there = decide_move(holder, 3);
   deliver(2, 3);
   deliver(3, 1);
   renew_session(1, 2);
@@ -59,17 +58,13 @@ TEST_F(DirectoryMoveTest, AnOlderReportDoesNotTakeItBack) {
 }
 
 TEST_F(DirectoryMoveTest, ALateRegistrationDoesNotTakeItBack) {
-  const Process there = move(holder, 3);
-  deliver(2, 3);  // and registers with node 1, which hears nothing from node 3 for a while
-  const Process back = move(there, 2);
-  deliver(3, 2);
-  deliver(2, 1);
+  const Process back = move_there_and_back();
   deliver(3, 1);
   EXPECT_EQ(place(), id(2));
 }
 
 TEST_F(DirectoryMoveTest, OnceTheNewPlaceIsKnownTheOldNodeForgets) {
-  const Process there = move(holder, 3);
+  const Process there = decide_move(holder, 3);
   EXPECT_EQ(reported_by(2), 1U);
   settle();
   EXPECT_EQ(reported_by(2), 0U);
@@ -77,7 +72,7 @@ TEST_F(DirectoryMoveTest, OnceTheNewPlaceIsKnownTheOldNodeForgets) {
 }
 
 TEST_F(DirectoryMoveTest, TheOldNodeForgetsThoughTheWordOfItWasLost) {
-  const Process there = move(holder, 3);
+  const Process there = decide_move(holder, 3);
   deliver(2, 3);
   deliver(3, 1);
   deliver(1, 3);
@@ -88,7 +83,7 @@ TEST_F(DirectoryMoveTest, TheOldNodeForgetsThoughTheWordOfItWasLost) {
 }
 
 TEST_F(DirectoryMoveTest, TheOldNodeForgetsThoseThatDieWithTheNewOne) {
-  const Process there = move(holder, 3);
+  const Process there = decide_move(holder, 3);
   restart(3);
   settle();
   EXPECT_EQ(reported_by(2), 0U);
@@ -97,7 +92,7 @@ TEST_F(DirectoryMoveTest, TheOldNodeForgetsThoseThatDieWithTheNewOne) {
 }
 
 TEST_F(DirectoryMoveTest, WhoLeftANodeJustBeforeItsEndIsNotCalledDead) {
-  const Process there = move(holder, 3);
+  const Process there = decide_move(holder, 3);
   deliver(2, 3);  // and registers with node 1, which hears nothing from node 3 for a while
   core(1).on_node_lost(id(2), now);
   EXPECT_TRUE(hears_nothing(backup));
@@ -107,7 +102,7 @@ TEST_F(DirectoryMoveTest, WhoLeftANodeJustBeforeItsEndIsNotCalledDead) {
 }
 
 TEST_F(DirectoryMoveTest, WhatTheOldNodeSaysOfTheDeadIsTakenBack) {
-  const Process there = move(holder, 3);
+  const Process there = decide_move(holder, 3);
   deliver(2, 3);
   close(there);
   renew_session(1, 2);
@@ -118,11 +113,7 @@ TEST_F(DirectoryMoveTest, WhatTheOldNodeSaysOfTheDeadIsTakenBack) {
 }
 
 TEST_F(DirectoryMoveTest, ALateRegistrationOfAnOlderPlaceIsTakenBack) {
-  const Process there = move(holder, 3);
-  deliver(2, 3);  // and registers with node 1, which hears nothing from node 3 for a while
-  const Process back = move(there, 2);
-  deliver(3, 2);
-  deliver(2, 1);
+  const Process back = move_there_and_back();
   EXPECT_EQ(place(), id(2));
   close(back);
   deliver(2, 1);
@@ -132,14 +123,10 @@ TEST_F(DirectoryMoveTest, ALateRegistrationOfAnOlderPlaceIsTakenBack) {
 }
 
 TEST_F(DirectoryMoveTest, WhatIsTakenBackOfAnEarlierStayLeavesTheLaterOne) {
-  const Process there = move(holder, 3);
-  deliver(2, 3);  // its registration meets a directory that hears nothing from node 3
-  const Process back = move(there, 2);
-  deliver(3, 2);
-  deliver(2, 1);
+  const Process back = move_there_and_back();
   deliver(1, 2);
   deliver(2, 3);  // which need not answer for it any more
-  const Process again = move(back, 3);
+  const Process again = decide_move(back, 3);
   deliver(2, 3);
   settle();
   EXPECT_EQ(place(), id(3));

@@ -89,11 +89,7 @@ TEST_F(RouterLossTest, WhoMovedJustBeforeTheEndOfItsNodeLives) {
   for (const bool is_lost : {false, true}) {
     const Process a = open(1), b = open(2);
     join(a, b);
-    const Process there = adopt(3, "", b.address);
-    tell(b, wire::MoveOut{.target = id(3), .state_bytes = 1}, Bytes(1));
-    deliver(2, 3);
-    tell(there, wire::AdoptReady{});
-    deliver(3, 2);
+    const Process there = decide_move(b, 3);
     deliver(2, 3);  // the decision
     deliver(3, 1);  // the new place is registered
     if (is_lost) {
@@ -409,11 +405,7 @@ TEST_F(RouterLossTest, AFarOneThatArrivesBecomesANeighbour) {
 TEST_F(RouterLossTest, AMoveThatWasNotHeardIsFoundOut) {
   const Process a = open(1), b = open(2);
   join(a, b);
-  const Process there = adopt(3, "", b.address);
-  tell(b, wire::MoveOut{.target = id(3), .state_bytes = 1}, Bytes(1));
-  deliver(2, 3);
-  tell(there, wire::AdoptReady{});
-  deliver(3, 2);
+  const Process there = decide_move(b, 3);
   EXPECT_EQ(node(2).under_way<wire::Moved>(id(1)).size(), 1U);
   renew_session(1, 2);
   settle();
@@ -425,11 +417,7 @@ TEST_F(RouterLossTest, WhoMovedAwayFromItsNeighboursAndDiedIsDead) {
   const Process a = open(2), b = open(1);
   const Process there = move(b, 2);
   query(a, there.address);
-  const Process last = adopt(3, "", there.address);
-  tell(there, wire::MoveOut{.target = id(3), .state_bytes = 1}, Bytes(1));
-  deliver(2, 3);
-  tell(last, wire::AdoptReady{});
-  deliver(3, 2);
+  const Process last = decide_move(there, 3);
   declare_lost(3);  // before it has heard or answered anything
   pass(std::chrono::seconds(1));
   expect_gone(a, there.address, Errc::peer_died);

@@ -190,6 +190,16 @@ class ClusterTest : public ::testing::Test {
     return attach(at, {.kind = wire::HelloKind::adopt, .name = name, .address = address}, uid,
                   container);
   }
+  // Moves an endpoint up to the decision, which is on its way then; gives the adopting process.
+  Process decide_move(const Process& from, unsigned target) {
+    Process there = adopt(target, "", from.address);
+    tell(from, wire::MoveOut{.target = id(target), .state_bytes = 1}, Bytes(1));
+    deliver(from.node, target);
+    there.address = welcome(there);
+    tell(there, wire::AdoptReady{});
+    deliver(target, from.node);
+    return there;
+  }
   void close(const Process& process) { core(process.node).on_process_closed(process.handle, now); }
   void tell(const Process& process, const wire::ToDaemon& message, BytesView state = {}) {
     core(process.node).on_process_message(process.handle, message, state, now);
