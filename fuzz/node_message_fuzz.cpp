@@ -69,19 +69,15 @@ class World final : public node::Output {
   }
   bool has_bulk_room(NodeId) override { return ++serial % 3 != 0; }
   void copy_start_to_node(NodeId, const wire::CopyStart& start) override { check(start); }
-  Result<void> copy_data_to_node(NodeId, const wire::CopyDataHead&, Handle owner, const Address&,
-                                 const wire::CopySide& side, std::uint64_t position,
-                                 std::size_t bytes) override {
-    return touch(owner, side, position, bytes);
+  void send_pieces(NodeId, std::span<PieceToSend> pieces) override {
+    for (PieceToSend& piece : pieces) piece.result = touch(piece.from, piece.head.bytes);
   }
-  Result<void> read_memory(Handle owner, const Address&, const wire::CopySide& side,
-                           std::uint64_t position, std::span<std::byte> into) override {
+  Result<void> read_memory(const MemoryPlace& place, std::span<std::byte> into) override {
     std::ranges::fill(into, std::byte{1});
-    return touch(owner, side, position, into.size());
+    return touch(place, into.size());
   }
-  Result<void> write_memory(Handle owner, const Address&, const wire::CopySide& side,
-                            std::uint64_t position, BytesView from) override {
-    return touch(owner, side, position, from.size());
+  void write_pieces(std::span<PieceToWrite> pieces) override {
+    for (PieceToWrite& piece : pieces) piece.result = touch(piece.to, piece.bytes.size());
   }
   std::uint64_t fresh_serial() override { return ++serial; }
   bool was_given(std::uint64_t number) override { return number <= serial; }
@@ -92,10 +88,9 @@ class World final : public node::Output {
     require(wire::decode_variant<wire::NodeMessage>(BytesView(bytes).subspan(1)).has_value());
   }
   // A piece is never larger than announced, and only of processes that are there.
-  Result<void> touch(Handle owner, const wire::CopySide& side, std::uint64_t position,
-                     std::size_t bytes) {
-    require(containers.contains(owner));
-    if (side.offset + position > 1'000'000 || bytes > 1'000'000) {
+  Result<void> touch(const MemoryPlace& place, std::size_t bytes) {
+    require(containers.contains(place.owner));
+    if (place.side.offset + place.position > 1'000'000 || bytes > 1'000'000) {
       return dvs::fail(dvs::Errc::bad_address);
     }
     return {};

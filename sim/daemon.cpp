@@ -369,47 +369,45 @@ void Daemon::copy_start_to_node(NodeId node, const dvk::wire::CopyStart& start) 
   send_control(node, bulk_lane, start);
 }
 
-dvs::Result<void> Daemon::copy_data_to_node(NodeId node, const dvk::wire::CopyDataHead& head,
-                                            Handle owner, const Address& orderer,
-                                            const dvk::wire::CopySide& side, std::uint64_t position,
-                                            std::size_t bytes) {
-  DVS_TRY(const std::span<std::byte> range,
-          memory_of(owner, orderer, side, position, bytes, false));
+void Daemon::send_pieces(NodeId node, std::span<dvk::node::PieceToSend> pieces) {
   Lane* lane = lane_to(node, bulk_lane);
-  if (lane == nullptr) return dvs::fail(Errc::unreachable);
+  dvs::Bytes message(1, static_cast<std::byte>(NodeMessageForm::copy_data));
+  for (auto& piece : pieces) {
+    const auto range = memory_of(piece.from, piece.head.bytes, false);
+    piece.result = !range            ? std::unexpected(range.error())
+                   : lane == nullptr ? dvs::fail(Errc::unreachable)
+                                     : dvs::Result<void>();
+    if (!piece.result) continue;
+    std::ranges::copy(bytes_of(piece.head), std::back_inserter(message));
+    std::ranges::copy(*range, std::back_inserter(message));
+  }
   // has_bulk_room was asked before, so this is refused only when the link is down.
-  lane->send(with_form(NodeMessageForm::copy_data, bytes_of(head), range));
-  return {};
+  if (message.size() > 1) lane->send(std::move(message));
 }
 
-dvs::Result<std::span<std::byte>> Daemon::memory_of(Handle owner, const Address& orderer,
-                                                    const dvk::wire::CopySide& side,
-                                                    std::uint64_t position, std::size_t bytes,
-                                                    bool is_write) {
-  const auto found = attached_.find(owner);
+dvs::Result<std::span<std::byte>> Daemon::memory_of(const dvk::node::MemoryPlace& place,
+                                                    std::size_t bytes, bool is_write) {
+  const auto found = attached_.find(place.owner);
   if (found == attached_.end()) return dvs::fail(Errc::peer_died);
   Memory* memory = found->second.attachment->process.memory();
   if (memory == nullptr) return dvs::fail(Errc::peer_died);
-  return memory->range(found->second.address, orderer, side.grant, side.offset + position, bytes,
-                       is_write);
+  return memory->range(found->second.address, place.orderer, place.side.grant,
+                       place.side.offset + place.position, bytes, is_write);
 }
 
-dvs::Result<void> Daemon::read_memory(Handle owner, const Address& orderer,
-                                      const dvk::wire::CopySide& side, std::uint64_t position,
+dvs::Result<void> Daemon::read_memory(const dvk::node::MemoryPlace& place,
                                       std::span<std::byte> into) {
-  DVS_TRY(const std::span<std::byte> range,
-          memory_of(owner, orderer, side, position, into.size(), false));
+  DVS_TRY(const std::span<std::byte> range, memory_of(place, into.size(), false));
   std::ranges::copy(range, into.begin());
   return {};
 }
 
-dvs::Result<void> Daemon::write_memory(Handle owner, const Address& orderer,
-                                       const dvk::wire::CopySide& side, std::uint64_t position,
-                                       dvs::BytesView from) {
-  DVS_TRY(const std::span<std::byte> range,
-          memory_of(owner, orderer, side, position, from.size(), true));
-  std::ranges::copy(from, range.begin());
-  return {};
+void Daemon::write_pieces(std::span<dvk::node::PieceToWrite> pieces) {
+  for (auto& piece : pieces) {
+    const auto range = memory_of(piece.to, piece.bytes.size(), true);
+    if (range) std::ranges::copy(piece.bytes, range->begin());
+    piece.result = range ? dvs::Result<void>() : std::unexpected(range.error());
+  }
 }
 
 }  // namespace sim

@@ -80,16 +80,10 @@ class Daemon final : public dvk::node::Output, public LaneOwner {
                       dvs::BytesView payload) override;
   bool has_bulk_room(NodeId node) override;
   void copy_start_to_node(NodeId node, const dvk::wire::CopyStart& start) override;
-  dvs::Result<void> copy_data_to_node(NodeId node, const dvk::wire::CopyDataHead& head,
-                                      Handle owner, const Address& orderer,
-                                      const dvk::wire::CopySide& side, std::uint64_t position,
-                                      std::size_t bytes) override;
-  dvs::Result<void> read_memory(Handle owner, const Address& orderer,
-                                const dvk::wire::CopySide& side, std::uint64_t position,
+  void send_pieces(NodeId node, std::span<dvk::node::PieceToSend> pieces) override;
+  void write_pieces(std::span<dvk::node::PieceToWrite> pieces) override;
+  dvs::Result<void> read_memory(const dvk::node::MemoryPlace& place,
                                 std::span<std::byte> into) override;
-  dvs::Result<void> write_memory(Handle owner, const Address& orderer,
-                                 const dvk::wire::CopySide& side, std::uint64_t position,
-                                 dvs::BytesView from) override;
   std::uint64_t fresh_serial() override { return ++machine_.serials; }
   bool was_given(std::uint64_t serial) override {
     return serial != 0 && serial <= machine_.serials;
@@ -108,10 +102,8 @@ class Daemon final : public dvk::node::Output, public LaneOwner {
   void on_ring(Attached& attached, RingRecord&& record);
   void push_results(Attached& attached);
   void on_session(NodeId peer, std::uint8_t lane, const dvk::core::LinkEvent& event);
-  dvs::Result<std::span<std::byte>> memory_of(Handle owner, const Address& orderer,
-                                              const dvk::wire::CopySide& side,
-                                              std::uint64_t position, std::size_t bytes,
-                                              bool is_write);
+  dvs::Result<std::span<std::byte>> memory_of(const dvk::node::MemoryPlace& place,
+                                              std::size_t bytes, bool is_write);
   Lane* lane_to(NodeId node, std::uint8_t lane);
   void send_control(NodeId node, std::uint8_t lane, const dvk::wire::NodeMessage& message);
   // After every call into the core: a node there is no way to is down as far as the core is

@@ -18,7 +18,7 @@ GroupMember::GroupMember(Context& context, std::uint64_t group, const Address& s
       group_(group),
       self_(self),
       send_(std::move(send)),
-      core_(self, *this),
+      core_(self, outbox_),
       alarm_(context.scheduler, [this] { begin_anew(); }) {}
 
 void GroupMember::install(const dvk::core::GroupView& view) {
@@ -47,16 +47,13 @@ void GroupMember::on_message(const Address& from, dvs::BytesView payload) {
 
 void GroupMember::on_peer_broken(const Address& peer) {
   if (!others_.contains(peer)) return;
-  broken_.insert(peer);
-  alarm_.set_by(context_.now() + std::chrono::milliseconds(20));
+  outbox_.on_broken(peer, clock_.local(context_.now()));
+  alarm_.set_by(clock_.world(outbox_.next_deadline()));
 }
 
 void GroupMember::begin_anew() {
-  for (const Address& peer : std::exchange(broken_, {})) {
-    // What waited belongs to the conversation that broke.
-    unsent_.erase(peer);
+  for (const Address& peer : outbox_.take_mended(clock_.local(context_.now())))
     core_.on_peer_broken(peer);
-  }
   settle();
 }
 
@@ -77,34 +74,22 @@ void GroupMember::settle() {
     context_.groups.delivered(group_, self_, *delivery);
   }
   if (has_delivered) core_.end_turn();
-  for (auto& [member, messages] : unsent_) {
-    while (!messages.empty() && !broken_.contains(member)) {
-      const auto result = send_(member, messages.front());
-      if (!result && result.error() == dvs::Errc::queue_full) break;
-      messages.pop_front();
-    }
-  }
+  outbox_.give_out(
+      [this](const Address& member, dvs::BytesView message) { return give(member, message); });
 }
 
 void GroupMember::stop() {
   alarm_.clear();
-  unsent_.clear();
+  outbox_.clear();
 }
 
-bool GroupMember::has_unsent() const {
-  for (const auto& [member, messages] : unsent_) {
-    if (!messages.empty()) return true;
-  }
-  return false;
-}
-
-void GroupMember::send(const Address& member, dvs::Bytes message) {
+dvs::Result<void> GroupMember::give(const Address& member, dvs::BytesView message) {
   const GroupTag tag{.group = group_};
   dvs::Bytes payload(sizeof(tag) + message.size());
   std::memcpy(payload.data(), &tag, sizeof(tag));
   std::ranges::copy(message, payload.begin() + sizeof(tag));
   others_.insert(member);
-  unsent_[member].push_back(std::move(payload));
+  return send_(member, std::move(payload));
 }
 
 }  // namespace sim

@@ -1,18 +1,14 @@
 // A member of a group whose messages travel as ordinary one-way messages between endpoints.
-//
-// When the conversation with another member breaks, the core is told only after a pause, and until
-// then nothing goes there: it would answer at once, and as long as the path is down that would
-// break again at once, for ever.
 #pragma once
 
-#include <deque>
 #include <functional>
-#include <map>
 #include <optional>
 #include <set>
 
 #include "dvk/core/group_core.hpp"
+#include "dvk/core/group_outbox.hpp"
 #include "sim/context.hpp"
+#include "sim/node_clock.hpp"
 
 namespace sim {
 
@@ -25,7 +21,7 @@ struct GroupTag {
 // The group a payload belongs to; nothing: to none.
 std::optional<std::uint64_t> group_of(dvs::BytesView payload);
 
-class GroupMember final : dvk::core::GroupOutput {
+class GroupMember {
  public:
   // Sends on behalf of the endpoint; queue_full: later again.
   using Send = std::function<dvs::Result<void>(const Address& to, dvs::Bytes payload)>;
@@ -40,23 +36,23 @@ class GroupMember final : dvk::core::GroupOutput {
   void on_peer_broken(const Address& peer);
   // The end of a turn: takes deliveries and sends what is to be sent, as far as there is room.
   void settle();
-  bool has_unsent() const;
+  bool has_unsent() const { return !outbox_.is_empty(); }
   // The endpoint is no longer a member, as it has begun another life.
   void stop();
 
  private:
-  void send(const Address& member, dvs::Bytes message) override;
+  dvs::Result<void> give(const Address& member, dvs::BytesView message);
   void begin_anew();
 
   Context& context_;
+  NodeClock clock_;  // its own, as it outlives moves from node to node
   std::uint64_t group_;
   Address self_;
   Send send_;
+  dvk::core::GroupOutbox outbox_;
   dvk::core::GroupCore core_;
   std::uint64_t next_number_ = 1;
-  std::map<Address, std::deque<dvs::Bytes>> unsent_;
   std::set<Address> others_;  // to whom anything was ever sent
-  std::set<Address> broken_;
   Alarm alarm_;
 };
 

@@ -5,6 +5,7 @@
 #include <sys/uio.h>
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 #include <charconv>
 #include <string>
@@ -47,6 +48,33 @@ Result<void> transfer_all(Transfer transfer, pid_t pid, std::uint64_t address, s
   return {};
 }
 
+// The two sides of up to so many pieces, for one call.
+struct Batch {
+  static constexpr std::size_t pieces_max = 64;
+  void add(std::uint64_t address, const std::byte* data, std::size_t size) {
+    own[count] = {const_cast<std::byte*>(data), size};  // process_vm_writev only reads it
+    other[count] = {reinterpret_cast<void*>(address), size};
+    bytes += size;
+    ++count;
+  }
+  std::array<iovec, pieces_max> own, other;
+  std::size_t count = 0;
+  std::size_t bytes = 0;
+};
+
+template <class Transfer>
+Result<void> transfer_batch(Transfer transfer, pid_t pid, const Batch& batch, const char* what) {
+  if (batch.bytes == 0) return {};
+  ssize_t moved;
+  do {
+    moved = transfer(pid, batch.own.data(), batch.count, batch.other.data(), batch.count, 0);
+  } while (moved < 0 && errno == EINTR);
+  if (moved < 0) return transfer_error(what);
+  // It stops short at the first page that is not there.
+  if (static_cast<std::size_t>(moved) < batch.bytes) return fail(Errc::bad_address, what);
+  return {};
+}
+
 Result<std::string> read_fdinfo(int fd) {
   const std::string path = "/proc/self/fdinfo/" + std::to_string(fd);
   const Fd file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
@@ -68,6 +96,30 @@ Result<void> read_process_memory(pid_t pid, std::uint64_t address, std::span<std
 Result<void> write_process_memory(pid_t pid, std::uint64_t address, BytesView from) {
   return transfer_all(::process_vm_writev, pid, address, const_cast<std::byte*>(from.data()),
                       from.size(), "process_vm_writev");
+}
+
+Result<void> read_process_memory(pid_t pid, std::span<const MemoryToRead> pieces) {
+  while (!pieces.empty()) {
+    Batch batch;
+    for (const auto& [address, into] : pieces.first(std::min(pieces.size(), Batch::pieces_max))) {
+      batch.add(address, into.data(), into.size());
+    }
+    DVS_CHECK(transfer_batch(::process_vm_readv, pid, batch, "process_vm_readv"));
+    pieces = pieces.subspan(batch.count);
+  }
+  return {};
+}
+
+Result<void> write_process_memory(pid_t pid, std::span<const MemoryToWrite> pieces) {
+  while (!pieces.empty()) {
+    Batch batch;
+    for (const auto& [address, from] : pieces.first(std::min(pieces.size(), Batch::pieces_max))) {
+      batch.add(address, from.data(), from.size());
+    }
+    DVS_CHECK(transfer_batch(::process_vm_writev, pid, batch, "process_vm_writev"));
+    pieces = pieces.subspan(batch.count);
+  }
+  return {};
 }
 
 Result<pid_t> pid_of(int pidfd) {

@@ -25,6 +25,19 @@ Result<void> read_process_memory(pid_t pid, std::uint64_t address, std::span<std
 // The same the other way, by process_vm_writev.
 Result<void> write_process_memory(pid_t pid, std::uint64_t address, BytesView from);
 
+// Several at once, which spares most of the cost of small ones. An error may be that of any of
+// them; the ones before it have been moved.
+struct MemoryToRead {
+  std::uint64_t address = 0;
+  std::span<std::byte> into;
+};
+struct MemoryToWrite {
+  std::uint64_t address = 0;
+  BytesView from;
+};
+Result<void> read_process_memory(pid_t pid, std::span<const MemoryToRead> pieces);
+Result<void> write_process_memory(pid_t pid, std::span<const MemoryToWrite> pieces);
+
 // The pid, in this process's pid namespace, of the process `pidfd` refers to; -1 when it has been
 // reaped, 0 when it has no number here. Needs /proc. Errors: invalid_argument (no pidfd), system.
 Result<pid_t> pid_of(int pidfd);

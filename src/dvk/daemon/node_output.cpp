@@ -15,6 +15,8 @@ using dvs::Address;
 using dvs::Bytes;
 using dvs::BytesView;
 using dvs::fail;
+using dvs::runtime::MemoryToRead;
+using dvs::runtime::MemoryToWrite;
 using wire::NodeMessageForm;
 
 // --- Towards processes
@@ -181,49 +183,107 @@ struct Place {
   const ProcessMemory* memory;
   std::uint64_t address;
 };
-Result<Place> find_place(AttachServer& attach, Handle owner, const Address& orderer,
-                         const wire::CopySide& side, std::uint64_t position, std::size_t bytes,
+Result<Place> find_place(AttachServer& attach, const node::MemoryPlace& place, std::size_t bytes,
                          grant::Access access) {
-  AttachedProcess* process = attach.find(owner);
+  AttachedProcess* process = attach.find(place.owner);
   if (process == nullptr) return fail(Errc::peer_died, "the endpoint has ended");
-  DVS_TRY(const std::uint64_t address, check_access(process->grants(), process->address(), orderer,
-                                                    side, position, bytes, access));
+  DVS_TRY(const std::uint64_t address,
+          check_access(process->grants(), process->address(), place.orderer, place.side,
+                       place.position, bytes, access));
   DVS_TRY(const ProcessMemory* memory, process->memory());
   return Place{memory, address};
 }
 
+// Calls `move` for each run of pieces in the same memory, with their indices. Pieces of a run that
+// failed are tried one by one, to know which ones it was.
+template <class Piece, class Move>
+void move_runs(std::span<Piece> pieces, const std::vector<const ProcessMemory*>& memory,
+               const Move& move) {
+  const auto move_run = [&](std::size_t begin, std::size_t end) {
+    const Result<void> result = move(begin, end);
+    for (std::size_t i = begin; i < end; ++i) {
+      pieces[i].result = !result && end - begin > 1 ? move(i, i + 1) : result;
+    }
+  };
+  for (std::size_t begin = 0; begin < pieces.size();) {
+    std::size_t end = begin + 1;
+    if (memory[begin] != nullptr) {
+      while (end < pieces.size() && memory[end] == memory[begin]) ++end;
+      move_run(begin, end);
+    }
+    begin = end;
+  }
+}
+
+// Takes those that could not be read out of the message.
+void drop_failed(Bytes& message, std::span<const node::PieceToSend> pieces) {
+  std::size_t at = 1;
+  for (const node::PieceToSend& piece : pieces) {
+    const auto begin = message.begin() + static_cast<std::ptrdiff_t>(at);
+    const std::size_t bytes = sizeof piece.head + piece.head.bytes;
+    if (piece.result) {
+      at += bytes;
+    } else {
+      message.erase(begin, begin + static_cast<std::ptrdiff_t>(bytes));
+    }
+  }
+}
+
 }  // namespace
 
-Result<void> NodeOutput::read_memory(Handle owner, const Address& orderer,
-                                     const wire::CopySide& side, std::uint64_t position,
-                                     std::span<std::byte> into) {
-  DVS_TRY(const Place place,
-          find_place(*attach_, owner, orderer, side, position, into.size(), grant::Access::read));
-  return place.memory->read(place.address, into);
+Result<void> NodeOutput::read_memory(const node::MemoryPlace& place, std::span<std::byte> into) {
+  DVS_TRY(const Place found, find_place(*attach_, place, into.size(), grant::Access::read));
+  return found.memory->read(found.address, into);
 }
 
-Result<void> NodeOutput::write_memory(Handle owner, const Address& orderer,
-                                      const wire::CopySide& side, std::uint64_t position,
-                                      BytesView from) {
-  DVS_TRY(const Place place,
-          find_place(*attach_, owner, orderer, side, position, from.size(), grant::Access::write));
-  return place.memory->write(place.address, from);
-}
-
-Result<void> NodeOutput::copy_data_to_node(NodeId node, const wire::CopyDataHead& head,
-                                           Handle owner, const Address& orderer,
-                                           const wire::CopySide& side, std::uint64_t position,
-                                           std::size_t bytes) {
-  if (links_ == nullptr) return fail(Errc::unreachable, "this node has no links");
-  Bytes message = links_->take_buffer(1 + sizeof head + bytes);
-  message[0] = static_cast<std::byte>(NodeMessageForm::copy_data);
-  std::memcpy(message.data() + 1, &head, sizeof head);
-  DVS_CHECK(
-      read_memory(owner, orderer, side, position, std::span(message).subspan(1 + sizeof head)));
-  if (!links_->send(node, link::Lane::bulk, std::move(message))) {
-    return fail(Errc::unreachable, "the link is down");
+void NodeOutput::write_pieces(std::span<node::PieceToWrite> pieces) {
+  std::vector<const ProcessMemory*> memory(pieces.size());
+  std::vector<MemoryToWrite> writes(pieces.size());
+  for (std::size_t i = 0; i < pieces.size(); ++i) {
+    node::PieceToWrite& piece = pieces[i];
+    const auto place = find_place(*attach_, piece.to, piece.bytes.size(), grant::Access::write);
+    if (place) {
+      memory[i] = place->memory;
+      writes[i] = {place->address, piece.bytes};
+    } else {
+      piece.result = std::unexpected(place.error());
+    }
   }
-  return {};
+  move_runs(pieces, memory, [&](std::size_t begin, std::size_t end) {
+    return memory[begin]->write(std::span(writes).subspan(begin, end - begin));
+  });
+}
+
+void NodeOutput::send_pieces(NodeId node, std::span<node::PieceToSend> pieces) {
+  std::vector<const ProcessMemory*> memory(pieces.size());
+  std::vector<MemoryToRead> reads(pieces.size());
+  std::size_t bytes = 1;
+  for (const node::PieceToSend& piece : pieces) bytes += sizeof piece.head + piece.head.bytes;
+  Bytes message = links_->take_buffer(bytes);
+  message[0] = static_cast<std::byte>(NodeMessageForm::copy_data);
+  std::span<std::byte> rest = std::span(message).subspan(1);
+  for (std::size_t i = 0; i < pieces.size(); ++i) {
+    node::PieceToSend& piece = pieces[i];
+    std::memcpy(rest.data(), &piece.head, sizeof piece.head);
+    reads[i].into = rest.subspan(sizeof piece.head, piece.head.bytes);
+    rest = rest.subspan(sizeof piece.head + piece.head.bytes);
+    const auto place = find_place(*attach_, piece.from, piece.head.bytes, grant::Access::read);
+    if (place) {
+      memory[i] = place->memory;
+      reads[i].address = place->address;
+    } else {
+      piece.result = std::unexpected(place.error());
+    }
+  }
+  move_runs(pieces, memory, [&](std::size_t begin, std::size_t end) {
+    return memory[begin]->read(std::span(reads).subspan(begin, end - begin));
+  });
+  drop_failed(message, pieces);
+  if (message.size() > 1 && !links_->send(node, link::Lane::bulk, std::move(message))) {
+    for (node::PieceToSend& piece : pieces) {
+      if (piece.result) piece.result = fail(Errc::unreachable, "the link is down");
+    }
+  }
 }
 
 // --- Identity

@@ -36,13 +36,9 @@ class NodeOutput final : public node::Output {
                       dvs::BytesView payload) override;
   bool has_bulk_room(NodeId node) override;
   void copy_start_to_node(NodeId node, const wire::CopyStart& start) override;
-  Result<void> copy_data_to_node(NodeId node, const wire::CopyDataHead& head, Handle owner,
-                                 const dvs::Address& orderer, const wire::CopySide& side,
-                                 std::uint64_t position, std::size_t bytes) override;
-  Result<void> read_memory(Handle owner, const dvs::Address& orderer, const wire::CopySide& side,
-                           std::uint64_t position, std::span<std::byte> into) override;
-  Result<void> write_memory(Handle owner, const dvs::Address& orderer, const wire::CopySide& side,
-                            std::uint64_t position, dvs::BytesView from) override;
+  void send_pieces(NodeId node, std::span<node::PieceToSend> pieces) override;
+  void write_pieces(std::span<node::PieceToWrite> pieces) override;
+  Result<void> read_memory(const node::MemoryPlace& place, std::span<std::byte> into) override;
   dvs::Bytes fresh_token() override;
   bool is_encrypting() override { return links_ == nullptr || links_->is_encrypting(); }
   void dial_express(NodeId node, const dvs::Bytes& token, Handle handle,

@@ -10,8 +10,6 @@
 
 #include <fmt/format.h>
 
-#include "runtime/process_memory.hpp"
-
 namespace dvk::daemon {
 
 using dvs::Errc;
@@ -19,6 +17,8 @@ using dvs::fail;
 using dvs::fail_os;
 using dvs::Result;
 using dvs::runtime::Fd;
+using dvs::runtime::MemoryToRead;
+using dvs::runtime::MemoryToWrite;
 
 namespace {
 
@@ -76,14 +76,20 @@ Result<void> ProcessMemory::confirm(Result<void> result) const {
   return result;
 }
 
-Result<void> ProcessMemory::read(std::uint64_t address, std::span<std::byte> into) const {
-  if (memory_) return transfer_all(::pread64, memory_.get(), address, into);
-  return confirm(dvs::runtime::read_process_memory(pid_, address, into));
+Result<void> ProcessMemory::read(std::span<const MemoryToRead> pieces) const {
+  if (!memory_) return confirm(dvs::runtime::read_process_memory(pid_, pieces));
+  for (const auto& [address, into] : pieces) {
+    DVS_CHECK(transfer_all(::pread64, memory_.get(), address, into));
+  }
+  return {};
 }
 
-Result<void> ProcessMemory::write(std::uint64_t address, dvs::BytesView from) const {
-  if (memory_) return transfer_all(::pwrite64, memory_.get(), address, from);
-  return confirm(dvs::runtime::write_process_memory(pid_, address, from));
+Result<void> ProcessMemory::write(std::span<const MemoryToWrite> pieces) const {
+  if (!memory_) return confirm(dvs::runtime::write_process_memory(pid_, pieces));
+  for (const auto& [address, from] : pieces) {
+    DVS_CHECK(transfer_all(::pwrite64, memory_.get(), address, from));
+  }
+  return {};
 }
 
 Result<std::uint64_t> check_access(const grant::GrantView& grants, const dvs::Address& owner,

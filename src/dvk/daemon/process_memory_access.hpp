@@ -22,6 +22,7 @@
 #include "dvk/grant/grant_table.hpp"
 #include "dvk/wire/node_message.hpp"
 #include "runtime/fd.hpp"
+#include "runtime/process_memory.hpp"
 
 namespace dvk::daemon {
 
@@ -31,9 +32,18 @@ class ProcessMemory {
   // cannot be reached safely: not dumpable, or of another user meanwhile), system.
   static dvs::Result<ProcessMemory> open(int pidfd, uid_t uid);
 
-  // Errors: bad_address, peer_died, not_permitted (the daemon lacks the right to trace), system.
-  dvs::Result<void> read(std::uint64_t address, std::span<std::byte> into) const;
-  dvs::Result<void> write(std::uint64_t address, dvs::BytesView from) const;
+  // Errors, of any of the pieces: bad_address, peer_died, not_permitted (the daemon lacks the right
+  // to trace), system.
+  dvs::Result<void> read(std::span<const dvs::runtime::MemoryToRead> pieces) const;
+  dvs::Result<void> write(std::span<const dvs::runtime::MemoryToWrite> pieces) const;
+  dvs::Result<void> read(std::uint64_t address, std::span<std::byte> into) const {
+    const dvs::runtime::MemoryToRead piece{address, into};
+    return read({&piece, 1});
+  }
+  dvs::Result<void> write(std::uint64_t address, dvs::BytesView from) const {
+    const dvs::runtime::MemoryToWrite piece{address, from};
+    return write({&piece, 1});
+  }
 
  private:
   ProcessMemory(int pidfd, pid_t pid, dvs::runtime::Fd memory) noexcept

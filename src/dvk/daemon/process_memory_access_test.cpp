@@ -80,6 +80,20 @@ void read_and_write(const Child& child, uid_t uid) {
   ASSERT_TRUE(memory->read(address, bytes));
   EXPECT_EQ(bytes[0], std::byte{'T'});
   EXPECT_EQ(shared_text[0], 't');
+  // Several at once, and with one among them that is not there.
+  Bytes first(3), second(sizeof shared_text - 3);
+  std::vector<dvs::runtime::MemoryToRead> reads{{address, first}, {address + 3, second}};
+  ASSERT_TRUE(memory->read(reads));
+  EXPECT_EQ(std::memcmp(first.data(), bytes.data(), first.size()), 0);
+  EXPECT_EQ(std::memcmp(second.data(), bytes.data() + 3, second.size()), 0);
+  reads.insert(reads.begin() + 1, {16, first});
+  EXPECT_EQ(memory->read(reads).error(), Errc::bad_address);
+  EXPECT_TRUE(memory->write(
+      std::vector<dvs::runtime::MemoryToWrite>{{address, first}, {address + 3, second}}));
+  EXPECT_EQ(memory->write(std::vector<dvs::runtime::MemoryToWrite>{{address, first}, {16, second}})
+                .error(),
+            Errc::bad_address);
+  EXPECT_TRUE(memory->read(std::span<const dvs::runtime::MemoryToRead>()));
   EXPECT_EQ(memory->read(16, bytes).error(), Errc::bad_address);
   EXPECT_EQ(memory->write(16, bytes).error(), Errc::bad_address);
 }

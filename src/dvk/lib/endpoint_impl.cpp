@@ -157,7 +157,7 @@ bool EndpointImpl::has_input() {
     if (path->is_blocked && path->out.has_room_now()) return true;
     if (path->out.has_new_consumer_words()) return true;
   }
-  return express_has_input();
+  return false;
 }
 
 Result<void> EndpointImpl::wait_for_input(dvs::TimePoint until) {
@@ -166,7 +166,9 @@ Result<void> EndpointImpl::wait_for_input(dvs::TimePoint until) {
     if (path->is_blocked) may_wait = path->out.request_room() && may_wait;
   }
   if (!may_wait) return {};
-  DVS_TRY(const auto outcome, attachment_.waiter.wait([this] { return has_input(); }, until));
+  const auto has_input_awake = [this] { return has_input() || express_has_input(); };
+  DVS_TRY(const auto outcome,
+          attachment_.waiter.wait([this] { return has_input(); }, has_input_awake, until));
   if (outcome != ring::Waiter::Outcome::descriptor) return {};
   turns_since_look_ = 0;
   return take_events();

@@ -2,19 +2,15 @@
 #include <dvk/group.hpp>
 
 #include <algorithm>
-#include <deque>
-#include <map>
-#include <set>
 
 #include "dvk/core/group_core.hpp"
+#include "dvk/core/group_outbox.hpp"
 
 namespace dvk {
 namespace {
 
 // While something waits for room in a member's queue, look again after.
 constexpr auto outbox_pause = std::chrono::milliseconds(2);
-// A member that could not be reached is tried again after. What is sent earlier is lost as well.
-constexpr auto broken_pause = std::chrono::milliseconds(20);
 
 GroupEvent to_public(core::GroupDelivery delivery) {
   if (auto* message = std::get_if<core::GroupMessageDelivery>(&delivery)) {
@@ -28,37 +24,19 @@ GroupEvent to_public(core::GroupDelivery delivery) {
 
 }  // namespace
 
-struct Group::Impl final : core::GroupOutput {
-  explicit Impl(Endpoint owned) : endpoint(std::move(owned)), core(endpoint.address(), *this) {}
-
-  // core::GroupOutput: must not block, so what a full queue does not take waits here.
-  void send(const Address& member, Bytes message) override {
-    outbox[member].push_back(std::move(message));
-  }
+struct Group::Impl {
+  explicit Impl(Endpoint owned) : endpoint(std::move(owned)), core(endpoint.address(), outbox) {}
 
   // Hands the conversations what they take. A member that is gone takes nothing; the next view
   // excludes it.
   void empty_outbox() {
-    for (auto& [member, messages] : outbox) {
-      while (!messages.empty() && !broken.contains(member)) {
-        const auto sent = endpoint.send(member, messages.front(), Deadline::now());
-        if (!sent && sent.error() == Errc::queue_full) break;
-        messages.pop_front();
-      }
-    }
-    std::erase_if(outbox, [](const auto& entry) { return entry.second.empty(); });
-  }
-
-  // What was under way to or from the member may be lost: both sides begin anew, after a pause.
-  void on_broken(const Address& member) {
-    if (broken.empty()) mend_at = std::chrono::steady_clock::now() + broken_pause;
-    broken.insert(member);
+    outbox.give_out([this](const Address& member, BytesView message) {
+      return endpoint.send(member, message, Deadline::now());
+    });
   }
 
   void mend() {
-    if (broken.empty() || std::chrono::steady_clock::now() < mend_at) return;
-    for (const Address& member : std::exchange(broken, {})) {
-      outbox.erase(member);  // it belongs to the conversation that broke
+    for (const Address& member : outbox.take_mended(std::chrono::steady_clock::now())) {
       if (!is_member(member)) continue;
       core.on_peer_broken(member);
       // Being watched ended with the peer_end. A member that has died, the next view excludes.
@@ -69,8 +47,8 @@ struct Group::Impl final : core::GroupOutput {
   // When there is something to do even if nothing comes in.
   dvs::TimePoint next_turn() const {
     const dvs::TimePoint outbox_turn =
-        outbox.empty() ? dvs::never : std::chrono::steady_clock::now() + outbox_pause;
-    return broken.empty() ? outbox_turn : std::min(outbox_turn, mend_at);
+        outbox.is_empty() ? dvs::never : std::chrono::steady_clock::now() + outbox_pause;
+    return std::min(outbox_turn, outbox.next_deadline());
   }
 
   bool is_member(const Address& address) const {
@@ -90,17 +68,17 @@ struct Group::Impl final : core::GroupOutput {
       return std::nullopt;
     }
     if (incoming.kind == Incoming::Kind::peer_end && is_member(incoming.from)) {
-      if (incoming.reason != Errc::peer_died) on_broken(incoming.from);
+      if (incoming.reason != Errc::peer_died) {
+        outbox.on_broken(incoming.from, std::chrono::steady_clock::now());
+      }
       return std::nullopt;
     }
     return incoming;
   }
 
   Endpoint endpoint;
+  core::GroupOutbox outbox;
   core::GroupCore core;
-  std::map<Address, std::deque<Bytes>> outbox;
-  std::set<Address> broken;
-  dvs::TimePoint mend_at{};
   std::vector<Incoming> early;
 };
 

@@ -3,6 +3,15 @@
 #include <algorithm>
 
 namespace dvk::node {
+namespace {
+
+// Not once it has moved away, nor while it is about to: what is written then would be missing in
+// the state that moves.
+bool may_be_written(const LocalEndpoint* owner) {
+  return owner != nullptr && owner->state != LocalState::frozen;
+}
+
+}  // namespace
 
 Copier::Copier(NodeId self, Output& output, LocalTable& locals, Router& router)
     : self_(self), output_(output), locals_(locals), router_(router) {}
@@ -79,95 +88,129 @@ void Copier::begin_source(const wire::CopyStart& start) {
 bool Copier::work() {
   unsigned moved = 0;
   std::size_t blocked = 0;
-  while (!sources_.empty() && moved < pieces_per_work && blocked < sources_.size()) {
+  while (!sources_.empty() && moved < messages_per_work && blocked < sources_.size()) {
     auto next = sources_.upper_bound(last_worked_);
     if (next == sources_.end()) next = sources_.begin();
     last_worked_ = next->first;
-    if (move_piece(next->first, next->second)) {
-      ++moved;
-      blocked = 0;
-    } else {
+    if (locals_.find(next->second.owner) == nullptr) {
+      advance(next->first, 0, dvs::fail(Errc::unreachable));  // it moved away
+    } else if (next->second.start.target_node == self_) {
+      copy_here(next);
+    } else if (!send_message(next)) {
       ++blocked;
+      continue;
     }
+    ++moved;
+    blocked = 0;
   }
   return !sources_.empty() && blocked < sources_.size();
 }
 
-// Moves one piece of one copy. False: the lane has no room. May end the copy and erase `source`.
-bool Copier::move_piece(const Key& key, Source& source) {
-  const wire::CopyStart& start = source.start;
-  const auto bytes =
-      static_cast<std::size_t>(std::min<std::uint64_t>(piece_bytes, start.bytes - source.position));
-  const bool is_last = source.position + bytes == start.bytes;
-  Result<void> result;
-  if (locals_.find(source.owner) == nullptr) {
-    const Key done = key;
-    sources_.erase(done);
-    finish(done, Errc::unreachable);  // it moved away
-    return true;
+std::size_t Copier::next_bytes(const Source& source) {
+  return static_cast<std::size_t>(
+      std::min<std::uint64_t>(piece_bytes, source.start.bytes - source.position));
+}
+
+// Sends one piece of this copy, and of those behind it that go to the same node as long as the
+// message is not full. False: the lane has no room.
+bool Copier::send_message(Sources::iterator first) {
+  const NodeId node = first->second.start.target_node;
+  if (!output_.has_bulk_room(node)) return false;
+  std::vector<PieceToSend> pieces;
+  std::size_t room = piece_bytes;
+  for (auto it = first; it != sources_.end() && pieces.size() < pieces_per_message; ++it) {
+    const auto& [key, source] = *it;
+    const std::size_t bytes = next_bytes(source);
+    const bool is_like_first = source.start.target_node == node && locals_.find(source.owner);
+    if (!is_like_first || bytes > room) break;
+    room -= bytes;
+    pieces.push_back({{.copy = source.start.copy,
+                       .position = source.position,
+                       .bytes = static_cast<std::uint32_t>(bytes),
+                       .orderer_node = dvs::raw(source.start.orderer_node)},
+                      {source.owner, source.start.orderer, source.start.source, source.position}});
+    last_worked_ = key;
   }
-  if (start.target_node == self_) {
-    result = copy_here(source, bytes);
-    if (!result || is_last) {
-      const Key done = key;
-      const Errc error = result ? Errc{} : result.error().code;
-      sources_.erase(done);
-      targets_.erase(done);
-      finish(done, error);
-      return true;
-    }
-  } else {
-    if (!output_.has_bulk_room(start.target_node)) return false;
-    const wire::CopyDataHead head{.copy = start.copy,
-                                  .position = source.position,
-                                  .orderer_node = dvs::raw(start.orderer_node),
-                                  .is_last = is_last};
-    result = output_.copy_data_to_node(start.target_node, head, source.owner, start.orderer,
-                                       start.source, source.position, bytes);
-    if (!result || is_last) {
-      const Key done = key;
-      const Errc error = result ? Errc{} : result.error().code;
-      if (error == Errc{} && key.first != self_) sent_[key] = start.target_node;
-      sources_.erase(done);
-      if (error != Errc{}) finish(done, error);
-      return true;
-    }
+  output_.send_pieces(node, pieces);
+  for (const PieceToSend& piece : pieces) {
+    advance({NodeId{piece.head.orderer_node}, piece.head.copy}, piece.head.bytes, piece.result);
   }
-  source.position += bytes;
   return true;
 }
 
-// Both sides on this node, but not in one trust domain: by way of this process.
-Result<void> Copier::copy_here(Source& source, std::size_t bytes) {
-  const wire::CopyStart& start = source.start;
-  const LocalEndpoint* target = locals_.find(start.target.endpoint);
-  if (target == nullptr) return dvs::fail(Errc::unreachable);  // it moved away
-  std::byte piece[piece_bytes];
-  const std::span<std::byte> view(piece, bytes);
-  DVS_CHECK(output_.read_memory(source.owner, start.orderer, start.source, source.position, view));
-  return output_.write_memory(target->handle, start.orderer, start.target, source.position, view);
+void Copier::copy_here(Sources::iterator source) {
+  const Key key = source->first;
+  const std::size_t bytes = next_bytes(source->second);
+  advance(key, bytes, copy_piece_here(source->second, bytes));
 }
 
-void Copier::on_data(NodeId from, const wire::CopyDataHead& head, BytesView data) {
-  const Key key{NodeId{head.orderer_node}, head.copy};
-  const auto found = targets_.find(key);
-  if (found == targets_.end() || found->second.source_node != from) return;  // ended meanwhile
-  Target& target = found->second;
-  const wire::CopyStart& start = target.start;
-  const bool is_in_place =
-      head.position == target.position && data.size() <= start.bytes - target.position;
-  Result<void> result;
-  if (locals_.find(target.owner) == nullptr) {
-    result = dvs::fail(Errc::unreachable);  // it moved away
-  } else if (!is_in_place) {
-    result = dvs::fail(Errc::protocol_violation);
-  } else {
-    result = output_.write_memory(target.owner, start.orderer, start.target, head.position, data);
+// Both sides on this node, but not in one trust domain: by way of this process.
+Result<void> Copier::copy_piece_here(const Source& source, std::size_t bytes) {
+  const wire::CopyStart& start = source.start;
+  const LocalEndpoint* target = locals_.find(start.target.endpoint);
+  if (!may_be_written(target)) return dvs::fail(Errc::unreachable);
+  std::byte memory[piece_bytes];
+  const std::span<std::byte> view(memory, bytes);
+  DVS_CHECK(
+      output_.read_memory({source.owner, start.orderer, start.source, source.position}, view));
+  PieceToWrite piece{{target->handle, start.orderer, start.target, source.position}, view};
+  output_.write_pieces({&piece, 1});
+  return piece.result;
+}
+
+// So many bytes more have left the source, or could not.
+void Copier::advance(const Key& key, std::size_t bytes, const Result<void>& result) {
+  const auto found = sources_.find(key);
+  Source& source = found->second;
+  source.position += bytes;
+  if (result && source.position < source.start.bytes) return;
+  const NodeId target_node = source.start.target_node;
+  sources_.erase(found);
+  if (target_node == self_) {
+    targets_.erase(key);
+  } else if (result) {
+    if (key.first != self_) sent_[key] = target_node;
+    return;  // the target tells the end
   }
-  target.position += data.size();
-  if (result && target.position < start.bytes) return;
-  targets_.erase(found);
   finish(key, result ? Errc{} : result.error().code);
+}
+
+void Copier::on_data(NodeId from, std::span<const wire::CopyPiece> pieces) {
+  std::vector<PieceToWrite> writes;
+  std::vector<const wire::CopyDataHead*> heads;  // one for each
+  const auto key_of = [](const wire::CopyDataHead& head) {
+    return Key{NodeId{head.orderer_node}, head.copy};
+  };
+  const auto end = [&](const Key& key, Errc error) {
+    if (targets_.erase(key) != 0) finish(key, error);
+  };
+  for (const auto& [head, bytes] : pieces) {
+    const auto found = targets_.find(key_of(head));
+    if (found == targets_.end() || found->second.source_node != from) continue;  // ended meanwhile
+    Target& target = found->second;
+    const wire::CopyStart& start = target.start;
+    if (!may_be_written(locals_.find(target.owner))) {
+      end(found->first, Errc::unreachable);
+    } else if (head.position != target.position || bytes.size() > start.bytes - head.position) {
+      end(found->first, Errc::protocol_violation);
+    } else {
+      writes.push_back({{target.owner, start.orderer, start.target, head.position}, bytes});
+      heads.push_back(&head);
+      target.position += bytes.size();
+    }
+  }
+  output_.write_pieces(writes);
+  for (std::size_t i = 0; i < writes.size(); ++i) {
+    const Key key = key_of(*heads[i]);
+    const auto found = targets_.find(key);
+    if (found == targets_.end()) continue;  // an earlier piece of it has failed
+    const bool is_last = heads[i]->position + heads[i]->bytes == found->second.start.bytes;
+    if (!writes[i].result) {
+      end(key, writes[i].result.error().code);
+    } else if (is_last) {
+      end(key, Errc{});
+    }
+  }
 }
 
 // The copy has ended here: for the orderer's node, wherever that is.

@@ -28,17 +28,19 @@ class Copier {
   void on_local_end(Handle handle);
 
   void on_start(NodeId from, const wire::CopyStart& start);
-  void on_data(NodeId from, const wire::CopyDataHead& head, BytesView data);
+  void on_data(NodeId from, std::span<const wire::CopyPiece> pieces);
   void on_end(NodeId from, const wire::CopyEnd& end);
   // What was under way with the node is lost. If it is the same daemon in a new session
   // (`goes_on`), it may not know: one side alone can see a session of the bulk lane break.
   void on_node_broken(NodeId node, Errc reason, bool goes_on = false);
 
-  // Moves a bounded number of pieces; true: more can be moved at once.
+  // Moves bytes, so many at most; true: more can be moved at once.
   bool work();
 
   static constexpr std::size_t piece_bytes = 128 * 1024;
-  static constexpr unsigned pieces_per_work = 8;
+  // Pieces that go in one message to a node, of different copies, together piece_bytes at most.
+  static constexpr std::size_t pieces_per_message = 64;
+  static constexpr unsigned messages_per_work = 8;
   static constexpr unsigned copies_max = 1024;  // under way per orderer; more are queue_full
 
  private:
@@ -60,10 +62,15 @@ class Copier {
     std::uint64_t position = 0;
   };
 
+  using Sources = std::map<Key, Source>;
+
   void begin_source(const wire::CopyStart& start);
   void begin_target(NodeId from, const wire::CopyStart& start);
-  bool move_piece(const Key& key, Source& source);
-  Result<void> copy_here(Source& source, std::size_t bytes);
+  static std::size_t next_bytes(const Source& source);
+  bool send_message(Sources::iterator first);
+  void copy_here(Sources::iterator source);
+  Result<void> copy_piece_here(const Source& source, std::size_t bytes);
+  void advance(const Key& key, std::size_t bytes, const Result<void>& result);
   void finish(const Key& key, Errc error);
   void answer(Handle orderer, std::uint64_t token, Errc error);
   void finish_order(std::uint64_t copy, Errc error);
@@ -74,7 +81,7 @@ class Copier {
   Router& router_;
   std::map<std::uint64_t, Order> orders_;
   std::map<Handle, unsigned> orders_of_;
-  std::map<Key, Source> sources_;
+  Sources sources_;
   std::map<Key, Target> targets_;
   // Wholly on the way to a node: should that be lost with the session, only this node can know.
   std::map<Key, NodeId> sent_;

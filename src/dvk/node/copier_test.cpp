@@ -214,7 +214,10 @@ TEST_F(CopierTest, PiecesOutOfPlaceAreRefused) {
   ASSERT_EQ(starts.size(), 1U);
   node(1).lanes.clear();
   const auto data = [&](std::uint64_t position, std::size_t size, unsigned from) {
-    wire::CopyDataHead head{.copy = starts[0].copy, .position = position, .orderer_node = 1};
+    const wire::CopyDataHead head{.copy = starts[0].copy,
+                                  .position = position,
+                                  .bytes = static_cast<std::uint32_t>(size),
+                                  .orderer_node = 1};
     Bytes bytes(1 + sizeof head + size);
     bytes[0] = static_cast<std::byte>(wire::NodeMessageForm::copy_data);
     std::memcpy(bytes.data() + 1, &head, sizeof head);
@@ -229,7 +232,7 @@ TEST_F(CopierTest, PiecesOutOfPlaceAreRefused) {
   order(target, source, target, 100);
   const auto again = node(1).under_way<wire::CopyStart>(id(2));
   ASSERT_EQ(again.size(), 1U);
-  wire::CopyDataHead head{.copy = again[0].copy, .position = 0, .orderer_node = 1};
+  const wire::CopyDataHead head{.copy = again[0].copy, .bytes = 101, .orderer_node = 1};
   Bytes too_long(1 + sizeof head + 101);
   too_long[0] = static_cast<std::byte>(wire::NodeMessageForm::copy_data);
   std::memcpy(too_long.data() + 1, &head, sizeof head);
@@ -269,7 +272,7 @@ TEST_F(CopierTest, WorkIsBoundedAndTakesTurns) {
   order(source, source, target, bytes, 1);
   order(source, source, target, bytes, 2);
   EXPECT_TRUE(core(1).work());
-  EXPECT_EQ(node(1).touched.size(), Copier::pieces_per_work);
+  EXPECT_EQ(node(1).touched.size(), Copier::messages_per_work);
   std::map<std::uint64_t, unsigned> pieces;
   for (const Bytes& message : node(1).lanes[{id(2), Lane::bulk}]) {
     if (message[0] != static_cast<std::byte>(wire::NodeMessageForm::copy_data)) continue;
@@ -278,11 +281,79 @@ TEST_F(CopierTest, WorkIsBoundedAndTakesTurns) {
     ++pieces[head.copy];
   }
   ASSERT_EQ(pieces.size(), 2U);
-  for (const auto& [copy, count] : pieces) EXPECT_EQ(count, Copier::pieces_per_work / 2);
+  for (const auto& [copy, count] : pieces) EXPECT_EQ(count, Copier::messages_per_work / 2);
 }
 
 TEST_F(CopierTest, WithoutCopiesThereIsNoWork) {
   EXPECT_FALSE(core(1).work());
+}
+
+// --- Several in one message ----------------------------------------------------------------------
+
+class CopierBatchTest : public CopierTest {
+ protected:
+  CopierBatchTest() : source(open(1)), target(open(2)), other(open(2)) {
+    connect(source, target);
+    connect(source, other);
+    fill(source, 100, 1);
+    fill(target, 100, 2);
+    fill(other, 100, 3);
+  }
+  std::size_t messages_of_data() {
+    return static_cast<std::size_t>(
+        std::ranges::count_if(node(1).lanes[{id(2), Lane::bulk}], [](const Bytes& message) {
+          return message[0] == static_cast<std::byte>(wire::NodeMessageForm::copy_data);
+        }));
+  }
+  // By token, as they ended.
+  std::map<std::uint64_t, Errc> outcomes() {
+    std::map<std::uint64_t, Errc> found;
+    while (const auto packet = next_packet(source)) {
+      found[packet->header.token] = wire::decode_fields<wire::CopyOutcome>(packet->payload)->error;
+    }
+    return found;
+  }
+  const Process source, target, other;
+};
+
+TEST_F(CopierBatchTest, SmallCopiesToOneNodeShareAMessage) {
+  for (std::uint64_t token = 1; token <= 3; ++token) order(source, source, target, 100, token);
+  core(1).work();
+  EXPECT_EQ(messages_of_data(), 1U);
+  settle();
+  EXPECT_EQ(outcomes().size(), 3U);
+  EXPECT_EQ(memory(target), memory(source));
+}
+
+TEST_F(CopierBatchTest, AMessageHoldsABoundedNumberOfPieces) {
+  for (std::uint64_t token = 0; token <= Copier::pieces_per_message; ++token) {
+    order(source, source, target, 1, token);
+  }
+  core(1).work();
+  EXPECT_EQ(messages_of_data(), 2U);
+  settle();
+  EXPECT_EQ(outcomes().size(), Copier::pieces_per_message + 1);
+}
+
+TEST_F(CopierBatchTest, OneThatCannotBeWrittenHarmsNoneOfTheOthers) {
+  node(2).memory_errors[other.handle] = Errc::grant_revoked;
+  order(source, source, target, 100, 1);
+  order(source, source, other, 100, 2);
+  order(source, source, target, 100, 3);
+  settle();
+  EXPECT_EQ(outcomes(),
+            (std::map<std::uint64_t, Errc>{{1, Errc{}}, {2, Errc::grant_revoked}, {3, Errc{}}}));
+  EXPECT_EQ(memory(target), memory(source));
+}
+
+TEST_F(CopierBatchTest, OneThatCannotBeReadHarmsNoneOfTheOthers) {
+  order(source, source, target, 100, 1);
+  order(source, source, target, 101, 2);
+  order(source, source, target, 100, 3);
+  settle();
+  EXPECT_EQ(outcomes(),
+            (std::map<std::uint64_t, Errc>{{1, Errc{}}, {2, Errc::bad_address}, {3, Errc{}}}));
+  EXPECT_EQ(memory(target), memory(source));
 }
 
 }  // namespace

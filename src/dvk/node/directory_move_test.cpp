@@ -38,7 +38,7 @@ class DirectoryMoveTest : public ClusterTest {
 };
 
 TEST_F(DirectoryMoveTest, TheOldNodeAnswersForItUntilTheNewOneIsHeard) {
-  const Process there = decide_move(holder, 3);
+  decide_move(holder, 3);
   renew_session(1, 2);
   deliver(2, 1);  // the new node has not even heard the decision
   EXPECT_EQ(place(), id(2));
@@ -49,7 +49,7 @@ TEST_F(DirectoryMoveTest, TheOldNodeAnswersForItUntilTheNewOneIsHeard) {
 }
 
 TEST_F(DirectoryMoveTest, AnOlderReportDoesNotTakeItBack) {
-  const Process there = decide_move(holder, 3);
+  decide_move(holder, 3);
   deliver(2, 3);
   deliver(3, 1);
   renew_session(1, 2);
@@ -58,13 +58,13 @@ TEST_F(DirectoryMoveTest, AnOlderReportDoesNotTakeItBack) {
 }
 
 TEST_F(DirectoryMoveTest, ALateRegistrationDoesNotTakeItBack) {
-  const Process back = move_there_and_back();
+  move_there_and_back();
   deliver(3, 1);
   EXPECT_EQ(place(), id(2));
 }
 
 TEST_F(DirectoryMoveTest, OnceTheNewPlaceIsKnownTheOldNodeForgets) {
-  const Process there = decide_move(holder, 3);
+  decide_move(holder, 3);
   EXPECT_EQ(reported_by(2), 1U);
   settle();
   EXPECT_EQ(reported_by(2), 0U);
@@ -72,7 +72,7 @@ TEST_F(DirectoryMoveTest, OnceTheNewPlaceIsKnownTheOldNodeForgets) {
 }
 
 TEST_F(DirectoryMoveTest, TheOldNodeForgetsThoughTheWordOfItWasLost) {
-  const Process there = decide_move(holder, 3);
+  decide_move(holder, 3);
   deliver(2, 3);
   deliver(3, 1);
   deliver(1, 3);
@@ -83,7 +83,7 @@ TEST_F(DirectoryMoveTest, TheOldNodeForgetsThoughTheWordOfItWasLost) {
 }
 
 TEST_F(DirectoryMoveTest, TheOldNodeForgetsThoseThatDieWithTheNewOne) {
-  const Process there = decide_move(holder, 3);
+  decide_move(holder, 3);
   restart(3);
   settle();
   EXPECT_EQ(reported_by(2), 0U);
@@ -92,7 +92,7 @@ TEST_F(DirectoryMoveTest, TheOldNodeForgetsThoseThatDieWithTheNewOne) {
 }
 
 TEST_F(DirectoryMoveTest, WhoLeftANodeJustBeforeItsEndIsNotCalledDead) {
-  const Process there = decide_move(holder, 3);
+  decide_move(holder, 3);
   deliver(2, 3);  // and registers with node 1, which hears nothing from node 3 for a while
   core(1).on_node_lost(id(2), now);
   EXPECT_TRUE(hears_nothing(backup));
@@ -126,7 +126,7 @@ TEST_F(DirectoryMoveTest, WhatIsTakenBackOfAnEarlierStayLeavesTheLaterOne) {
   const Process back = move_there_and_back();
   deliver(1, 2);
   deliver(2, 3);  // which need not answer for it any more
-  const Process again = decide_move(back, 3);
+  decide_move(back, 3);
   deliver(2, 3);
   settle();
   EXPECT_EQ(place(), id(3));

@@ -160,10 +160,10 @@ void NodeCore::on_process_closed(Handle handle, TimePoint now) {
   copier_.on_local_end(handle);
   const bool has_ended = mover_.on_local_closed(endpoint, now);
   locals_.remove(handle);
-  if (!has_ended) end_endpoint(endpoint, now);
+  if (!has_ended) end_endpoint(endpoint);
 }
 
-void NodeCore::end_endpoint(const LocalEndpoint& endpoint, TimePoint now) {
+void NodeCore::end_endpoint(const LocalEndpoint& endpoint) {
   if (!endpoint.address) return;
   router_.on_local_end(endpoint);
   if (endpoint.is_in_directory) directory_.unregister(endpoint.address, endpoint.moves);
@@ -260,10 +260,8 @@ Result<void> NodeCore::on_node_message(NodeId from, BytesView message, TimePoint
       return {};
     }
     case wire::NodeMessageForm::copy_data: {
-      wire::CopyDataHead head;
-      if (body.size() < sizeof head) return dvs::fail(Errc::protocol_violation, "short copy data");
-      std::memcpy(&head, body.data(), sizeof head);
-      copier_.on_data(from, head, body.subspan(sizeof head));
+      DVS_TRY(const auto pieces, wire::decode_copy_data(body));
+      copier_.on_data(from, pieces);
       return {};
     }
     case wire::NodeMessageForm::control: {

@@ -78,7 +78,7 @@ class NodeCore final : DirectoryUpper {
   Address fresh_address(ContainerId container);
   void on_control(NodeId from, const wire::NodeMessage& message, TimePoint now);
   void refuse(Handle handle, Errc error, std::string detail);
-  void end_endpoint(const LocalEndpoint& endpoint, TimePoint now);
+  void end_endpoint(const LocalEndpoint& endpoint);
 
   // DirectoryUpper
   void registered(std::uint64_t ticket, Errc error, EndpointId id) override;

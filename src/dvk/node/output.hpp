@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <string>
 
 #include <dvs/ids.hpp>
@@ -31,6 +32,27 @@ using wire::PacketHeader;
 // One attached process connection (one endpoint). Given by the outside, never reused.
 enum class Handle : std::uint64_t {};
 
+// A part of `owner`'s memory, from side.offset + position on, as far as the grant allows `orderer`.
+struct MemoryPlace {
+  Handle owner{};
+  Address orderer{};
+  wire::CopySide side{};
+  std::uint64_t position = 0;
+};
+// To be read and sent. Its result: grant_denied, grant_revoked, bad_address, peer_died,
+// unreachable.
+struct PieceToSend {
+  wire::CopyDataHead head{};
+  MemoryPlace from{};
+  Result<void> result{};
+};
+// To be written. Its result: grant_denied, grant_revoked, bad_address, peer_died.
+struct PieceToWrite {
+  MemoryPlace to{};
+  BytesView bytes{};
+  Result<void> result{};
+};
+
 class Output {
  public:
   // --- Towards processes ---
@@ -50,18 +72,13 @@ class Output {
   // --- Copies: bulk lane and memory ---
   virtual bool has_bulk_room(NodeId node) = 0;
   virtual void copy_start_to_node(NodeId node, const wire::CopyStart& start) = 0;  // bulk lane
-  // Reads `bytes` of the endpoint's memory and sends them behind `head` on the bulk lane, without
-  // another copy in between. Errors as read_memory.
-  virtual Result<void> copy_data_to_node(NodeId node, const wire::CopyDataHead& head, Handle owner,
-                                         const Address& orderer, const wire::CopySide& side,
-                                         std::uint64_t position, std::size_t bytes) = 0;
-  // Reads or writes `owner`'s memory at side.offset + position, if the grant allows `orderer` to.
+  // Reads the pieces and sends those that could be read in one message on the bulk lane, without
+  // another copy in between. Sets each one's result.
+  virtual void send_pieces(NodeId node, std::span<PieceToSend> pieces) = 0;
+  // Sets each one's result.
+  virtual void write_pieces(std::span<PieceToWrite> pieces) = 0;
   // Errors: grant_denied, grant_revoked, bad_address, peer_died.
-  virtual Result<void> read_memory(Handle owner, const Address& orderer, const wire::CopySide& side,
-                                   std::uint64_t position, std::span<std::byte> into) = 0;
-  virtual Result<void> write_memory(Handle owner, const Address& orderer,
-                                    const wire::CopySide& side, std::uint64_t position,
-                                    BytesView from) = 0;
+  virtual Result<void> read_memory(const MemoryPlace& place, std::span<std::byte> into) = 0;
 
   // --- Express: connections between processes. A host without them may leave these as they are.
   // --- 32 random bytes, fit to be a token or a secret; empty if this host makes no express

@@ -8,7 +8,7 @@ namespace dvk::node {
 
 constexpr std::size_t large = 3 * Copier::piece_bytes + 7;
 constexpr std::size_t larger =
-    2 * Copier::pieces_per_work * Copier::piece_bytes + 7;  // not done at once
+    2 * Copier::messages_per_work * Copier::piece_bytes + 7;  // not done at once
 
 class CopierTest : public ClusterTest {
  protected:

@@ -68,30 +68,29 @@ class TestNode final : public Output {
   void copy_start_to_node(NodeId node, const wire::CopyStart& start) override {
     put(node, Lane::bulk, wire::encode_node_message(start));
   }
-  Result<void> copy_data_to_node(NodeId node, const wire::CopyDataHead& head, Handle owner,
-                                 const Address& orderer, const wire::CopySide& side,
-                                 std::uint64_t position, std::size_t size) override {
-    Bytes bytes(1 + sizeof head + size);
-    bytes[0] = static_cast<std::byte>(wire::NodeMessageForm::copy_data);
-    std::memcpy(bytes.data() + 1, &head, sizeof head);
-    DVS_CHECK(
-        read_memory(owner, orderer, side, position, std::span(bytes).subspan(1 + sizeof head)));
-    put(node, Lane::bulk, std::move(bytes));
-    return {};
+  void send_pieces(NodeId node, std::span<PieceToSend> pieces) override {
+    Bytes bytes(1, static_cast<std::byte>(wire::NodeMessageForm::copy_data));
+    for (PieceToSend& piece : pieces) {
+      Bytes data(piece.head.bytes);
+      piece.result = read_memory(piece.from, data);
+      if (!piece.result) continue;
+      const BytesView head(reinterpret_cast<const std::byte*>(&piece.head), sizeof piece.head);
+      bytes.insert(bytes.end(), head.begin(), head.end());
+      bytes.insert(bytes.end(), data.begin(), data.end());
+    }
+    if (bytes.size() > 1) put(node, Lane::bulk, std::move(bytes));
   }
-  Result<void> read_memory(Handle owner, const Address& orderer, const wire::CopySide& side,
-                           std::uint64_t position, std::span<std::byte> into) override {
-    DVS_TRY(const std::span<std::byte> range,
-            range_of(owner, orderer, side, position, into.size()));
+  Result<void> read_memory(const MemoryPlace& place, std::span<std::byte> into) override {
+    DVS_TRY(const std::span<std::byte> range, range_of(place, into.size()));
     std::ranges::copy(range, into.begin());
     return {};
   }
-  Result<void> write_memory(Handle owner, const Address& orderer, const wire::CopySide& side,
-                            std::uint64_t position, BytesView from) override {
-    DVS_TRY(const std::span<std::byte> range,
-            range_of(owner, orderer, side, position, from.size()));
-    std::ranges::copy(from, range.begin());
-    return {};
+  void write_pieces(std::span<PieceToWrite> pieces) override {
+    for (PieceToWrite& piece : pieces) {
+      const auto range = range_of(piece.to, piece.bytes.size());
+      if (range) std::ranges::copy(piece.bytes, range->begin());
+      piece.result = range ? Result<void>() : std::unexpected(range.error());
+    }
   }
   Bytes fresh_token() override {
     return has_express ? Bytes(32, static_cast<std::byte>(++tokens)) : Bytes();
@@ -145,14 +144,13 @@ class TestNode final : public Output {
   std::unique_ptr<NodeCore> core;
 
  private:
-  Result<std::span<std::byte>> range_of(Handle owner, const Address&, const wire::CopySide& side,
-                                        std::uint64_t position, std::size_t size) {
-    touched.push_back(owner);
-    if (const auto error = memory_errors.find(owner); error != memory_errors.end()) {
+  Result<std::span<std::byte>> range_of(const MemoryPlace& place, std::size_t size) {
+    touched.push_back(place.owner);
+    if (const auto error = memory_errors.find(place.owner); error != memory_errors.end()) {
       return dvs::fail(error->second);
     }
-    Bytes& bytes = memory[owner];
-    const std::uint64_t begin = side.offset + position;
+    Bytes& bytes = memory[place.owner];
+    const std::uint64_t begin = place.side.offset + place.position;
     if (begin > bytes.size() || size > bytes.size() - begin) return dvs::fail(Errc::bad_address);
     return std::span(bytes).subspan(begin, size);
   }

@@ -134,7 +134,8 @@ Waiter::Waiter(Fd epoll, Doorbell doorbell) noexcept
       doorbell_(std::move(doorbell)),
       has_several_processors_(may_run_on_several_processors()) {}
 
-Result<Waiter::Outcome> Waiter::wait(PollFunction poll, TimePoint deadline) {
+Result<Waiter::Outcome> Waiter::wait(PollFunction poll, PollFunction poll_awake,
+                                     TimePoint deadline) {
   if (++waits_since_look_ >= waits_per_look) {
     DVS_TRY(const bool has_events, look());
     if (has_events) return Outcome::descriptor;
@@ -148,10 +149,10 @@ Result<Waiter::Outcome> Waiter::wait(PollFunction poll, TimePoint deadline) {
   const bool wants_to_give_way = giving_way_.wants();
   // On its only processor a thread rather gives way than spins: its peer may need that very one.
   if ((has_several_processors_ || !wants_to_give_way) && spinning_.wants() &&
-      spin(poll, start, deadline)) {
+      spin(poll_awake, start, deadline)) {
     return Outcome::ready;
   }
-  if (wants_to_give_way && give_way(poll, deadline)) return Outcome::ready;
+  if (wants_to_give_way && give_way(poll_awake, deadline)) return Outcome::ready;
   DVS_TRY(const Outcome outcome, sleep(poll, deadline));
   if (Clock::now() - start < short_wait) {
     spinning_.note_short_wait();

@@ -95,7 +95,13 @@ class Waiter {
   // (`never` for no limit, a time in the past for a mere look). `poll` must be cheap, free of side
   // effects, and must not block; it is called many times. Descriptors are looked at before the
   // rings now and then even if the rings never fall silent, so neither starves. Errors: system.
-  dvs::Result<Outcome> wait(PollFunction poll, dvs::TimePoint deadline);
+  dvs::Result<Outcome> wait(PollFunction poll, dvs::TimePoint deadline) {
+    return wait(poll, poll, deadline);
+  }
+  // The same for who reads descriptors of the set itself while it is awake, a system call each:
+  // `poll_awake` looks at what `poll` does and at them. Before a sleep `poll` is enough, as the
+  // kernel looks at descriptors then.
+  dvs::Result<Outcome> wait(PollFunction poll, PollFunction poll_awake, dvs::TimePoint deadline);
   // What the last wait or look found, if its outcome was descriptor. Valid until the next.
   std::span<const Event> events() const noexcept { return ready_; }
 

@@ -20,7 +20,7 @@ namespace dvk::wire {
 enum class NodeMessageForm : std::uint8_t {
   control = 1,    // NodeMessage follows
   packet = 2,     // an encoded packet follows
-  copy_data = 3,  // CopyDataHead and the bytes follow
+  copy_data = 3,  // pieces of copies follow, one behind the other: CopyDataHead and its bytes
 };
 
 // --- Conversations between endpoints of two nodes
@@ -242,15 +242,39 @@ using NodeMessage =
                  MoveDecision, MoveQuery, CopyStart, CopyEnd, ExpressOffer, ExpressReady,
                  MoveSettled, ReportQuery>;
 
-// Bytes of a copy, lane bulk. Fixed head, then the bytes.
+// A piece of a copy, lane bulk. Fixed head, then the bytes.
 struct CopyDataHead {
   std::uint64_t copy = 0;
   std::uint64_t position = 0;  // within the copy
+  std::uint32_t bytes = 0;
   std::uint16_t orderer_node = 0;
-  std::uint8_t is_last = 0;
-  std::uint8_t reserved[5] = {};
+  std::uint16_t reserved = 0;
 };
 static_assert(sizeof(CopyDataHead) == 24);
+
+struct CopyPiece {
+  CopyDataHead head;
+  BytesView bytes;  // points into what was decoded
+};
+// The pieces that follow NodeMessageForm::copy_data, at least one. Errors: protocol_violation.
+inline dvs::Result<std::vector<CopyPiece>> decode_copy_data(BytesView body) {
+  std::vector<CopyPiece> pieces;
+  do {
+    CopyPiece piece;
+    if (body.size() < sizeof piece.head) {
+      return dvs::fail(dvs::Errc::protocol_violation, "short head of a copy's piece");
+    }
+    std::memcpy(&piece.head, body.data(), sizeof piece.head);
+    body = body.subspan(sizeof piece.head);
+    if (body.size() < piece.head.bytes) {
+      return dvs::fail(dvs::Errc::protocol_violation, "short piece of a copy");
+    }
+    piece.bytes = body.first(piece.head.bytes);
+    body = body.subspan(piece.head.bytes);
+    pieces.push_back(piece);
+  } while (!body.empty());
+  return pieces;
+}
 
 inline Bytes encode_node_message(const NodeMessage& message) {
   const Bytes body = encode_variant(message);

@@ -41,6 +41,35 @@ TEST(NodeMessage, AReportOfManyEntriesComesBack) {
   EXPECT_TRUE(entries[998].is_backup);
 }
 
+TEST(NodeMessage, PiecesOfCopiesFollowEachOther) {
+  Bytes body;
+  const auto add = [&](std::uint64_t copy, std::uint32_t announced, std::size_t bytes) {
+    const CopyDataHead head{.copy = copy, .bytes = announced};
+    const BytesView view(reinterpret_cast<const std::byte*>(&head), sizeof head);
+    body.insert(body.end(), view.begin(), view.end());
+    body.insert(body.end(), bytes, static_cast<std::byte>(copy));
+  };
+  const auto is_refused = [&] {
+    const auto decoded = decode_copy_data(body);
+    return !decoded && decoded.error() == Errc::protocol_violation;
+  };
+  EXPECT_TRUE(is_refused());
+  add(1, 5, 5);
+  add(2, 0, 0);
+  add(3, 7, 7);
+  const auto pieces = decode_copy_data(body);
+  ASSERT_TRUE(pieces.has_value());
+  ASSERT_EQ(pieces->size(), 3U);
+  EXPECT_EQ((*pieces)[1].head.copy, 2U);
+  EXPECT_TRUE((*pieces)[1].bytes.empty());
+  EXPECT_EQ(dvs::to_bytes((*pieces)[2].bytes), Bytes(7, std::byte{3}));
+  body.push_back({});
+  EXPECT_TRUE(is_refused());
+  body.pop_back();
+  add(4, 9, 8);
+  EXPECT_TRUE(is_refused());
+}
+
 TEST(NodeMessage, AMovePieceMayBeLarge) {
   const MovePrepare prepare{.move = 1, .total_bytes = 192 * 1024, .piece = Bytes(192 * 1024)};
   const auto decoded = decode_variant<NodeMessage>(encode_variant(NodeMessage(prepare)));
