@@ -209,8 +209,7 @@ class Campaign {
     const auto now = Clock::now();
     if (options_.is_quiet || (!is_last && now - printed_ < std::chrono::seconds(5))) return;
     printed_ = now;
-    const std::chrono::duration<double> elapsed = now - began_;
-    score_.seconds = seconds_before_ + elapsed.count();
+    take_time();
     fmt::print(stderr,
                "{} seeds ({:.0f}/s), {} events, {} deliveries, {} calls, {} copies, {:.1f} h of "
                "virtual time, {} failures\n",
@@ -218,6 +217,12 @@ class Campaign {
                score_.events, score_.deliveries, score_.calls, score_.copies,
                static_cast<double>(score_.virtual_milliseconds) / 3'600'000.0,
                score_.failures.size());
+  }
+
+  // Brings the score's time up to now.
+  void take_time() {
+    const std::chrono::duration<double> elapsed = Clock::now() - began_;
+    score_.seconds = seconds_before_ + elapsed.count();
   }
 
   // --- State, one word and its values a line ---
@@ -253,8 +258,7 @@ class Campaign {
 
   dvs::Result<void> save_state() {
     if (!options_.resume) return {};
-    const std::chrono::duration<double> elapsed = Clock::now() - began_;
-    score_.seconds = seconds_before_ + elapsed.count();
+    take_time();
     const std::string temporary = *options_.resume + ".new";
     {
       std::ofstream out(temporary);
@@ -273,6 +277,7 @@ class Campaign {
 
   dvs::Result<void> write_json() {
     if (!options_.json) return {};
+    take_time();
     std::ofstream out(*options_.json);
     out << fmt::format(
         "{{\"seeds\": {}, \"next_seed\": {}, \"events\": {}, \"deliveries\": {}, \"calls\": {}, "
