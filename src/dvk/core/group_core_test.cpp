@@ -216,6 +216,33 @@ TEST(GroupCore, LargeHistoriesAreRepeatedInPieces) {
   EXPECT_EQ(group.read(3).size(), 22U);
 }
 
+// What it has fetched of a history that is lost with its holders is not the beginning of a new one.
+TEST(GroupCore, AJoiningLeaderForgetsWhatItFetchedInVain) {
+  Group group;
+  group.install_all(1, {1, 2, 3});
+  group.run();
+  group.block(1, 3);
+  for (int i = 0; i < 20; ++i) group.multicast(1, std::string(wire::group_payload_bytes_max, 'x'));
+  group.run();
+  group.die(1);
+  group.lose_waiting();
+  group.add(9);
+  for (const auto serial : {9, 2, 3})
+    group.install(static_cast<std::uint64_t>(serial), 2, {9, 2, 3});
+  while (group[9].retained_bytes() == 0) {
+    for (const std::uint64_t serial : {9, 2, 3}) group[serial].end_turn();
+    ASSERT_TRUE(group.deliver_one());
+  }
+  group.lose_waiting();
+  group.install(9, 3, {9});
+  group.run();
+  const auto first = group[9].next_delivery();
+  ASSERT_TRUE(first.has_value());
+  EXPECT_EQ(std::get<GroupViewDelivery>(*first).number, 3U);
+  EXPECT_EQ(std::get<GroupViewDelivery>(*first).position, 1U);
+  EXPECT_EQ(group[9].retained_bytes(), 0U);
+}
+
 TEST(GroupCore, ABrokenConversationIsMadeGood) {
   for (const bool leader_is_told : {true, false}) {
     Group group;
