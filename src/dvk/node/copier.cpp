@@ -139,9 +139,8 @@ bool Copier::send_message(Sources::iterator first) {
 }
 
 void Copier::copy_here(Sources::iterator source) {
-  const Key key = source->first;
   const std::size_t bytes = next_bytes(source->second);
-  advance(key, bytes, copy_piece_here(source->second, bytes));
+  advance(source->first, bytes, copy_piece_here(source->second, bytes));
 }
 
 // Both sides on this node, but not in one trust domain: by way of this process.
@@ -159,7 +158,7 @@ Result<void> Copier::copy_piece_here(const Source& source, std::size_t bytes) {
 }
 
 // So many bytes more have left the source, or could not.
-void Copier::advance(const Key& key, std::size_t bytes, const Result<void>& result) {
+void Copier::advance(Key key, std::size_t bytes, const Result<void>& result) {
   const auto found = sources_.find(key);
   Source& source = found->second;
   source.position += bytes;
@@ -181,7 +180,7 @@ void Copier::on_data(NodeId from, std::span<const wire::CopyPiece> pieces) {
   const auto key_of = [](const wire::CopyDataHead& head) {
     return Key{NodeId{head.orderer_node}, head.copy};
   };
-  const auto end = [&](const Key& key, Errc error) {
+  const auto end = [&](const Key key, Errc error) {  // by value: it erases where it may lie
     if (targets_.erase(key) != 0) finish(key, error);
   };
   for (const auto& [head, bytes] : pieces) {

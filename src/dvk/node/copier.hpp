@@ -70,7 +70,7 @@ class Copier {
   bool send_message(Sources::iterator first);
   void copy_here(Sources::iterator source);
   Result<void> copy_piece_here(const Source& source, std::size_t bytes);
-  void advance(const Key& key, std::size_t bytes, const Result<void>& result);
+  void advance(Key key, std::size_t bytes, const Result<void>& result);
   void finish(const Key& key, Errc error);
   void answer(Handle orderer, std::uint64_t token, Errc error);
   void finish_order(std::uint64_t copy, Errc error);
