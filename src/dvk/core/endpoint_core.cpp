@@ -61,7 +61,7 @@ void EndpointCore::flush(Conversation& conversation, TimePoint now) {
 
 // --- Sending -------------------------------------------------------------------------------------
 
-Result<void> EndpointCore::check_payload(const Bytes& payload) const {
+Result<void> EndpointCore::check_payload(BytesView payload) {
   if (payload.size() <= wire::max_message_bytes) return {};
   return dvs::fail(Errc::message_too_large, std::to_string(payload.size()) + " bytes, at most " +
                                                 std::to_string(wire::max_message_bytes) +

@@ -59,6 +59,8 @@ class EndpointCore {
   Result<void> find_route(const Address& peer);
   // Delivers a peer_end, once, when the peer ends or becomes unreachable.
   void watch(const Address& peer, TimePoint now);
+  // Errors: message_too_large. All that send checks it, too; who has yet to copy asks before.
+  static Result<void> check_payload(BytesView payload);
   // Everything sent to the peer has been taken by its library.
   bool is_flushed(const Address& peer) const;
 
@@ -128,7 +130,6 @@ class EndpointCore {
   void drop_request(Conversation& from, std::uint64_t call, TimePoint now);
   void fail_calls(const Address& peer, Errc reason);
   void remember_end(const Address& peer, Errc reason);
-  Result<void> check_payload(const Bytes& payload) const;
   void wake_by(TimePoint when) { deadline_ = std::min(deadline_, when); }
 
   Address self_;

@@ -39,6 +39,7 @@ Result<void> EndpointImpl::await_room(const Address& to, std::size_t bytes, Dead
 }
 
 Result<void> EndpointImpl::send(const Address& to, BytesView payload, Deadline deadline) {
+  DVS_CHECK(core::EndpointCore::check_payload(payload));
   DVS_CHECK(await_room(to, payload.size(), deadline));
   now_ = std::chrono::steady_clock::now();
   DVS_CHECK(core_->send(to, dvs::to_bytes(payload), now_));
@@ -61,6 +62,7 @@ Result<void> EndpointImpl::flush(const Address& to, Deadline deadline) {
     if (now_ >= deadline.at()) return dvs::fail(Errc::deadline);
   }
   if (last_gone_ && last_gone_->first == to) return dvs::fail(last_gone_->second, to_string(to));
+  if (const auto end = core_->end_of(to)) return dvs::fail(*end, to_string(to));
   return {};
 }
 
@@ -83,6 +85,7 @@ Result<core::Incoming> EndpointImpl::take(const core::EndpointCore::Filter& filt
 
 Result<void> EndpointImpl::reply(const Address& to, std::uint64_t call, BytesView payload) {
   DVS_CHECK(check_usable());
+  DVS_CHECK(core::EndpointCore::check_payload(payload));
   now_ = std::chrono::steady_clock::now();
   DVS_CHECK(core_->reply(to, call, dvs::to_bytes(payload), now_));
   send_off();
@@ -90,6 +93,7 @@ Result<void> EndpointImpl::reply(const Address& to, std::uint64_t call, BytesVie
 }
 
 Result<Bytes> EndpointImpl::call(const Address& to, BytesView payload, Deadline deadline) {
+  DVS_CHECK(core::EndpointCore::check_payload(payload));
   DVS_CHECK(await_room(to, payload.size(), deadline));
   DVS_TRY(const std::uint64_t call, start_call(to, payload));
   auto result = finish_call(call, deadline);
@@ -102,6 +106,7 @@ Result<Bytes> EndpointImpl::call(const Address& to, BytesView payload, Deadline 
 }
 
 Result<std::uint64_t> EndpointImpl::start_call(const Address& to, BytesView payload) {
+  DVS_CHECK(core::EndpointCore::check_payload(payload));
   DVS_CHECK(ensure_route(to, daemon_patience));
   now_ = std::chrono::steady_clock::now();
   DVS_TRY(const std::uint64_t call, core_->start_call(to, dvs::to_bytes(payload), now_));
