@@ -150,7 +150,9 @@ asio::awaitable<void> StreamCarrier::read(Key key, std::shared_ptr<Stream> strea
 
 void StreamCarrier::take_data(const Key& key, BytesView data) {
   const auto found = streams_.find(key);
-  if (found == streams_.end() || data.empty()) return;  // ended meanwhile
+  // Ended meanwhile; the other node hears that perhaps for the second time, or else for ever not.
+  if (found == streams_.end()) return send(key, StreamHead::Kind::close);
+  if (data.empty()) return;
   const auto stream = found->second;
   stream->waiting.push_back(to_bytes(data));
   stream->waiting_bytes += data.size();
