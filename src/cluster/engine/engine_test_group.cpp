@@ -92,6 +92,12 @@ void Switchboard::attach(NodeId node, Engine* engine) {
 void Switchboard::detach(NodeId node) {
   const std::lock_guard guard(mutex_);
   engines_.erase(node);
+  // Its streams end with it; the duplicates here would keep them open.
+  std::erase_if(carried_, [&](const Carried& carried) {
+    if (carried.from != node && carried.to != node) return false;
+    ::shutdown(carried.stream.get(), SHUT_RDWR);
+    return true;
+  });
 }
 
 void Switchboard::carry(NodeId from, NodeId to, runtime::Fd stream) {
