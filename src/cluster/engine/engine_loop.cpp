@@ -14,6 +14,8 @@ namespace dvs::cluster {
 
 namespace {
 
+constexpr std::uint64_t close_patience_ms = 10'000;
+
 Role role_of(dvs_raft_role role) {
   if (role == DVS_RAFT_VOTER) return Role::voter;
   return role == DVS_RAFT_STANDBY ? Role::standby : Role::spare;
@@ -88,7 +90,7 @@ void Engine::Loop::run(std::promise<Result<void>> started) {
                 [](uv_async_t* wake) { static_cast<Loop*>(wake->loop->data)->on_wake(); });
   uv_prepare_init(&loop_, &before_sleep_);
   uv_prepare_start(&before_sleep_, [](uv_prepare_t* prepare) {
-    static_cast<Loop*>(prepare->loop->data)->publish();
+    static_cast<Loop*>(prepare->loop->data)->before_sleep();
   });
   auto opened = open_group();
   if (opened) {
@@ -133,6 +135,9 @@ Result<void> Engine::Loop::open_group() {
 // Ends the loop, through libraft if it has begun.
 void Engine::Loop::close_group() {
   is_closing_ = true;
+  for (EngineRequest* request : std::exchange(adding_, {})) {
+    finish(request, std::unexpected(lost(DVS_RAFT_STOPPED)));
+  }
   if (group_ != nullptr) return dvs_raft_close(group_);
   uv_close(reinterpret_cast<uv_handle_t*>(&wake_), nullptr);
   uv_close(reinterpret_cast<uv_handle_t*>(&before_sleep_), nullptr);
@@ -169,7 +174,17 @@ void Engine::Loop::on_wake() {
       finish(stays, std::unexpected(refused(DVS_RAFT_STOPPED)));
     }
   }
-  if (is_stopping) close_group();
+  wants_close_ = is_stopping;
+}
+
+void Engine::Loop::before_sleep() {
+  publish();
+  if (!wants_close_ || is_closing_) return;
+  // Not in the middle of what libraft cannot be closed in; but if the disk hangs, not for ever
+  // either.
+  const std::uint64_t now_ms = uv_now(&loop_);
+  if (close_wanted_ms_ == 0) close_wanted_ms_ = now_ms;
+  if (dvs_raft_can_close(group_) || now_ms - close_wanted_ms_ > close_patience_ms) close_group();
 }
 
 // Once per turn, before the loop sleeps: what others see.

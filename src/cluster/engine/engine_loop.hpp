@@ -58,6 +58,7 @@ class Engine::Loop {
   Result<void> open_group();
   void close_group();
   void on_wake();
+  void before_sleep();
   void publish();
   void report(const EngineStatus& now);
 
@@ -99,6 +100,8 @@ class Engine::Loop {
   uv_async_t wake_{};
   uv_prepare_t before_sleep_{};
   dvs_raft_group* group_ = nullptr;
+  bool wants_close_ = false;
+  std::uint64_t close_wanted_ms_ = 0;
   bool is_closing_ = false;
   std::unordered_map<EngineRequest*, Request> active_;
   std::unordered_map<std::uint64_t, EngineRequest*> by_index_;

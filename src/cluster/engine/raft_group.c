@@ -1,5 +1,5 @@
-// The only file that knows libraft. Written against what 0.15 (Debian 12) and 0.22 (Debian 13) have
-// in common; where they differ:
+// With raft_guard.c the only file that knows libraft. Written against what 0.15 (Debian 12) and
+// 0.22 (Debian 13) have in common; where they differ:
 //   * raft_uv_transport has a version since 0.22, which must be set;
 //   * raft_apply takes one buffer only since 0.22, and several functions assert what 0.15 checked
 //     (being leader when a server is added), so that is checked here;
@@ -19,9 +19,11 @@
 #include <unistd.h>
 #include <uv.h>
 
+#include "cluster/engine/raft_guard.h"
+
 struct dvs_raft_group {
   struct raft raft;
-  struct raft_io io;
+  struct dvs_raft_guard guard;  // with the raft_io
   struct raft_fsm fsm;
   struct raft_uv_transport transport;
   struct uv_loop_s* loop;
@@ -137,12 +139,14 @@ int dvs_raft_put(struct dvs_raft_sink* sink, const void* data, size_t size) {
 
 static int on_snapshot(struct raft_fsm* fsm, struct raft_buffer* buffers[], unsigned* count) {
   struct dvs_raft_group* group = fsm->data;
+  // "Not now", the one answer that libraft does not take for the end of everything.
+  if (!dvs_raft_guard_is_idle(&group->guard)) return RAFT_BUSY;
   struct dvs_raft_sink sink = {raft_last_applied(&group->raft), {NULL, 0}};
   *buffers = raft_malloc(sizeof **buffers);
-  if (*buffers == NULL) return RAFT_NOMEM;
+  if (*buffers == NULL) return RAFT_BUSY;
   if (group->hooks.snapshot(group->hooks.owner, sink.index, &sink) != 0) {
     raft_free(*buffers);
-    return RAFT_INVALID;
+    return RAFT_BUSY;
   }
   **buffers = sink.buffer;
   *count = 1;
@@ -259,9 +263,9 @@ static void configure(struct dvs_raft_group* group, const struct dvs_raft_settin
   raft_set_snapshot_trailing(raft, settings->snapshot_trailing);
   raft_set_pre_vote(raft, true);
   raft_set_max_catch_up_round_duration(raft, settings->catch_up_ms);
-  raft_uv_set_connect_retry_delay(&group->io, settings->connect_retry_ms);
+  raft_uv_set_connect_retry_delay(&group->guard.io, settings->connect_retry_ms);
   // Otherwise it would set damaged segments aside and go on without the entries in them.
-  raft_uv_set_auto_recovery(&group->io, false);
+  raft_uv_set_auto_recovery(&group->guard.io, false);
 }
 
 enum dvs_raft_status dvs_raft_open(struct dvs_raft_group** group, struct uv_loop_s* loop,
@@ -274,17 +278,18 @@ enum dvs_raft_status dvs_raft_open(struct dvs_raft_group** group, struct uv_loop
   made->hooks = *hooks;
   made->node = settings->node;
   set_up(made);
-  int code = raft_uv_init(&made->io, loop, settings->directory, &made->transport);
+  int code = raft_uv_init(&made->guard.io, loop, settings->directory, &made->transport);
   if (code != 0) {
-    snprintf(message, message_size, "%s", made->io.errmsg);
+    snprintf(message, message_size, "%s", made->guard.io.errmsg);
     free(made);
     return status_of(code);
   }
+  dvs_raft_guard(&made->guard, &made->raft);
   const struct address address = address_of(settings->node);
-  code = raft_init(&made->raft, &made->io, &made->fsm, settings->node, address.text);
+  code = raft_init(&made->raft, &made->guard.io, &made->fsm, settings->node, address.text);
   if (code != 0) {
     snprintf(message, message_size, "%s", raft_errmsg(&made->raft));
-    raft_uv_close(&made->io);
+    raft_uv_close(&made->guard.io);
     free(made);
     return status_of(code);
   }
@@ -314,6 +319,10 @@ static void on_closed(struct raft* raft) {
   group->hooks.closed(group->hooks.owner);
 }
 
+bool dvs_raft_can_close(const struct dvs_raft_group* group) {
+  return dvs_raft_guard_is_idle(&group->guard);
+}
+
 void dvs_raft_close(struct dvs_raft_group* group) {
   group->is_started = false;
   group->raft.data = group;
@@ -321,7 +330,7 @@ void dvs_raft_close(struct dvs_raft_group* group) {
 }
 
 void dvs_raft_free(struct dvs_raft_group* group) {
-  raft_uv_close(&group->io);
+  raft_uv_close(&group->guard.io);
   free(group);
 }
 
@@ -466,5 +475,5 @@ void dvs_raft_server(const struct dvs_raft_group* group, unsigned position, uint
 
 const char* dvs_raft_message(struct dvs_raft_group* group) {
   const char* message = raft_errmsg(&group->raft);
-  return message[0] != '\0' ? message : group->io.errmsg;
+  return message[0] != '\0' ? message : group->guard.io.errmsg;
 }

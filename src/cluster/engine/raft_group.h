@@ -1,8 +1,9 @@
 // One Raft group on one uv loop: what the engine needs of libraft, as a small C interface.
 //
 // libraft's own header cannot be included from C++ (no extern "C" in 0.15, not C++ at all in 0.22)
-// and its names collide with ours, so raft_group.c is the one file that sees it. Everything here is
-// for the thread that runs the loop; nothing blocks but opening and starting, which read the disk.
+// and its names collide with ours, so raft_group.c and its raft_guard.c are all that sees it.
+// Everything here is for the thread that runs the loop; nothing blocks but opening and starting,
+// which read the disk.
 #pragma once
 
 #include <stdbool.h>
@@ -86,6 +87,9 @@ enum dvs_raft_status dvs_raft_open(struct dvs_raft_group** group, struct uv_loop
 enum dvs_raft_status dvs_raft_bootstrap(struct dvs_raft_group* group);
 // Loads the log, restores the snapshot and begins. After a failure the group must still be closed.
 enum dvs_raft_status dvs_raft_start(struct dvs_raft_group* group);
+// Whether closing is safe just now; if not, it will be after a few more turns of the loop. Never
+// ask, nor close, from within a hook.
+bool dvs_raft_can_close(const struct dvs_raft_group* group);
 // Ends every request, waits (through the loop) for writes under way, then calls `closed`.
 void dvs_raft_close(struct dvs_raft_group* group);
 void dvs_raft_free(struct dvs_raft_group* group);
