@@ -184,7 +184,7 @@ void Engine::Loop::before_sleep() {
   // either.
   const std::uint64_t now_ms = uv_now(&loop_);
   if (close_wanted_ms_ == 0) close_wanted_ms_ = now_ms;
-  if (dvs_raft_can_close(group_) || now_ms - close_wanted_ms_ > close_patience_ms) close_group();
+  if (dvs_raft_settle(group_) || now_ms - close_wanted_ms_ > close_patience_ms) close_group();
 }
 
 // Once per turn, before the loop sleeps: what others see.

@@ -140,7 +140,7 @@ int dvs_raft_put(struct dvs_raft_sink* sink, const void* data, size_t size) {
 static int on_snapshot(struct raft_fsm* fsm, struct raft_buffer* buffers[], unsigned* count) {
   struct dvs_raft_group* group = fsm->data;
   // "Not now", the one answer that libraft does not take for the end of everything.
-  if (!dvs_raft_guard_is_idle(&group->guard)) return RAFT_BUSY;
+  if (!dvs_raft_guard_can_snapshot(&group->guard)) return RAFT_BUSY;
   struct dvs_raft_sink sink = {raft_last_applied(&group->raft), {NULL, 0}};
   *buffers = raft_malloc(sizeof **buffers);
   if (*buffers == NULL) return RAFT_BUSY;
@@ -319,8 +319,8 @@ static void on_closed(struct raft* raft) {
   group->hooks.closed(group->hooks.owner);
 }
 
-bool dvs_raft_can_close(const struct dvs_raft_group* group) {
-  return dvs_raft_guard_is_idle(&group->guard);
+bool dvs_raft_settle(struct dvs_raft_group* group) {
+  return dvs_raft_guard_settle(&group->guard);
 }
 
 void dvs_raft_close(struct dvs_raft_group* group) {

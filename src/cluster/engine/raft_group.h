@@ -87,9 +87,9 @@ enum dvs_raft_status dvs_raft_open(struct dvs_raft_group** group, struct uv_loop
 enum dvs_raft_status dvs_raft_bootstrap(struct dvs_raft_group* group);
 // Loads the log, restores the snapshot and begins. After a failure the group must still be closed.
 enum dvs_raft_status dvs_raft_start(struct dvs_raft_group* group);
-// Whether closing is safe just now; if not, it will be after a few more turns of the loop. Never
-// ask, nor close, from within a hook.
-bool dvs_raft_can_close(const struct dvs_raft_group* group);
+// Begins to come to rest; true once closing is safe, after a few turns of the loop as a rule.
+// Neither this nor closing is for within a hook.
+bool dvs_raft_settle(struct dvs_raft_group* group);
 // Ends every request, waits (through the loop) for writes under way, then calls `closed`.
 void dvs_raft_close(struct dvs_raft_group* group);
 void dvs_raft_free(struct dvs_raft_group* group);

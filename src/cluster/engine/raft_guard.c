@@ -8,12 +8,27 @@
 #define RAFT_IO_INSTALL_SNAPSHOT RAFT_INSTALL_SNAPSHOT
 #endif
 
+// Stands for a request of libraft's while the writer has it.
+struct dvs_raft_append {
+  struct raft_io_append own;
+  struct dvs_raft_guard* guard;
+  struct raft_io_append* theirs;
+  raft_io_append_cb done;
+  int status;
+  struct dvs_raft_append* next;
+};
+
 static struct dvs_raft_guard* guard_of(struct raft_io* io) {
   return (struct dvs_raft_guard*)io;
 }
 
-bool dvs_raft_guard_is_idle(const struct dvs_raft_guard* guard) {
+bool dvs_raft_guard_can_snapshot(const struct dvs_raft_guard* guard) {
   return !guard->is_cutting && guard->their_put == NULL;
+}
+
+bool dvs_raft_guard_settle(struct dvs_raft_guard* guard) {
+  guard->is_settling = true;
+  return dvs_raft_guard_can_snapshot(guard) && guard->appends == 0;
 }
 
 static int cut(struct raft_io* io, raft_index index) {
@@ -24,27 +39,58 @@ static int cut(struct raft_io* io, raft_index index) {
   return code;
 }
 
-static void on_appended(struct raft_io_append* request, int status) {
-  struct dvs_raft_guard* guard = request->data;
-  struct raft_io_append* theirs = guard->their_append;
-  guard->their_append = NULL;
-  guard->is_cutting = false;
-  guard->their_append_done(theirs, status);
+static void report(struct dvs_raft_append* append) {
+  struct raft_io_append* theirs = append->theirs;
+  const raft_io_append_cb done = append->done;
+  const int status = append->status;
+  raft_free(append);
+  done(theirs, status);
 }
 
-static int append(struct raft_io* io, struct raft_io_append* request,
-                  const struct raft_entry entries[], unsigned count, raft_io_append_cb done) {
-  struct dvs_raft_guard* guard = guard_of(io);
-  if (!guard->is_cutting || guard->their_append != NULL) {
-    return guard->real.append(io, request, entries, count, done);
-  }
-  guard->their_append = request;
-  guard->their_append_done = done;
-  guard->append.data = guard;
-  const int code = guard->real.append(io, &guard->append, entries, count, on_appended);
-  if (code != 0) {
-    guard->their_append = NULL;
+static void on_appended(struct raft_io_append* request, int status) {
+  struct dvs_raft_append* append = request->data;
+  struct dvs_raft_guard* guard = append->guard;
+  if (guard->closing_append == append) {
+    guard->closing_append = NULL;
     guard->is_cutting = false;
+  }
+  --guard->appends;
+  // What follows a failed write in the log has failed as well.
+  append->status = status == 0 && guard->failed != NULL ? RAFT_IOERR : status;
+  if (append->status == 0) {
+    report(append);
+    return;
+  }
+  append->next = guard->failed;
+  guard->failed = append;
+  while (guard->appends == 0 && guard->failed != NULL) {
+    append = guard->failed;
+    guard->failed = append->next;
+    report(append);
+  }
+}
+
+static int append_entries(struct raft_io* io, struct raft_io_append* request,
+                          const struct raft_entry entries[], unsigned count,
+                          raft_io_append_cb done) {
+  struct dvs_raft_guard* guard = guard_of(io);
+  struct dvs_raft_append* append = raft_calloc(1, sizeof *append);
+  const bool ends_the_cut = guard->is_cutting && guard->closing_append == NULL;
+  int code = RAFT_NOMEM;
+  if (append != NULL) {
+    *append = (struct dvs_raft_append){.guard = guard, .theirs = request, .done = done};
+    append->own.data = append;
+    ++guard->appends;
+    if (ends_the_cut) guard->closing_append = append;
+    code = guard->real.append(io, &append->own, entries, count, on_appended);
+    if (code != 0) --guard->appends;
+  }
+  if (code != 0) {
+    if (ends_the_cut) {
+      guard->closing_append = NULL;
+      guard->is_cutting = false;
+    }
+    raft_free(append);
   }
   return code;
 }
@@ -59,7 +105,7 @@ static void on_put(struct raft_io_snapshot_put* request, int status) {
 static int put_snapshot(struct raft_io* io, unsigned trailing, struct raft_io_snapshot_put* request,
                         const struct raft_snapshot* snapshot, raft_io_snapshot_put_cb done) {
   struct dvs_raft_guard* guard = guard_of(io);
-  if (!dvs_raft_guard_is_idle(guard)) return RAFT_BUSY;
+  if (!dvs_raft_guard_can_snapshot(guard)) return RAFT_BUSY;
   guard->their_put = request;
   guard->their_put_done = done;
   guard->put.data = guard;
@@ -70,10 +116,12 @@ static int put_snapshot(struct raft_io* io, unsigned trailing, struct raft_io_sn
 
 // Entries that lie where the own log has some already may contradict it.
 static bool must_wait(const struct dvs_raft_guard* guard, const struct raft_message* message) {
-  if (dvs_raft_guard_is_idle(guard)) return false;
-  if (message->type == RAFT_IO_INSTALL_SNAPSHOT) return true;
-  return message->type == RAFT_IO_APPEND_ENTRIES && message->append_entries.n_entries > 0 &&
-         message->append_entries.prev_log_index < raft_last_index(guard->raft);
+  const bool is_busy = !dvs_raft_guard_can_snapshot(guard);
+  if (message->type == RAFT_IO_INSTALL_SNAPSHOT) return is_busy || guard->is_settling;
+  if (message->type != RAFT_IO_APPEND_ENTRIES) return false;
+  if (message->append_entries.n_entries == 0) return false;
+  if (guard->is_settling) return true;
+  return is_busy && message->append_entries.prev_log_index < raft_last_index(guard->raft);
 }
 
 // What the receiver of a message has to free. The entries of one message share one piece of memory.
@@ -108,6 +156,6 @@ void dvs_raft_guard(struct dvs_raft_guard* guard, struct raft* raft) {
   memcpy(&guard->real, &guard->io, sizeof guard->real);
   guard->io.start = start;
   guard->io.truncate = cut;
-  guard->io.append = append;
+  guard->io.append = append_entries;
   guard->io.snapshot_put = put_snapshot;
 }
