@@ -57,8 +57,10 @@ Result<runtime::Fd> lock(const std::filesystem::path& directory) {
   return fd;
 }
 
+// What may be there before anything of libraft's is.
 bool is_own(const std::filesystem::path& file) {
-  return file.filename() == "lock" || file.filename() == "beginning";
+  const std::string name = file.filename().string();
+  return name == "lock" || name == "beginning" || name == "beginning.new";
 }
 
 }  // namespace

@@ -72,7 +72,7 @@ TEST(EngineGroup, GrowsToFiveAndShrinksToOneUnderAStreamOfProposals) {
     const auto node = static_cast<NodeId>(number);
     ASSERT_TRUE(eventually_changed(
         group, [&](TestMember& leader) { return leader.add(node, Role::voter); }));
-    EXPECT_TRUE(is_voter(group.leader().engine().status(), number));
+    EXPECT_TRUE(eventually([&] { return is_voter(group.leader().engine().status(), number); }));
     ASSERT_TRUE(stream.waits_for_more());
   }
   // Member 1 stays: it must lead when the others go.

@@ -143,18 +143,31 @@ EngineConfig TestMember::config(bool is_first) const {
 
 Result<void> TestMember::start(EngineConfig config) {
   ledger_ = std::make_unique<Ledger>();
-  DVS_TRY(engine_, Engine::start(std::move(config), *ledger_, *this));
-  switchboard_.attach(node_, engine_.get());
+  DVS_TRY(std::shared_ptr<Engine> engine, Engine::start(std::move(config), *ledger_, *this));
+  switchboard_.attach(node_, engine.get());
+  const std::lock_guard guard(mutex_);
+  engine_ = std::move(engine);
   return {};
 }
 
 void TestMember::stop() {
   switchboard_.detach(node_);
-  engine_.reset();
+  std::shared_ptr<Engine> engine;
+  {
+    const std::lock_guard guard(mutex_);
+    engine.swap(engine_);
+  }
+  if (engine) engine->stop();
+}
+
+std::shared_ptr<Engine> TestMember::hold() const {
+  const std::lock_guard guard(mutex_);
+  return engine_;
 }
 
 bool TestMember::leads() const {
-  return engine_ && engine_->status().position == Position::leader;
+  const auto engine = hold();
+  return engine && engine->status().position == Position::leader;
 }
 
 void TestMember::on_role_change(Position position, std::uint64_t, NodeId) {
@@ -167,45 +180,47 @@ std::vector<Position> TestMember::positions() const {
   return positions_;
 }
 
-namespace {
-
-// Calls `ask` with a callback and waits for it.
+// Calls `ask` with the engine and a callback, and waits for that.
 template <class T, class Ask>
-Result<T> wait_for(Ask&& ask) {
+Result<T> TestMember::wait_for(Ask&& ask) {
+  const auto engine = hold();
+  if (!engine) return fail(Errc::detached, "the member is not up");
   auto promise = std::make_shared<std::promise<Result<T>>>();
   auto future = promise->get_future();
-  ask([promise](Result<T> result) { promise->set_value(std::move(result)); });
+  ask(*engine, [promise](Result<T> result) { promise->set_value(std::move(result)); });
   if (future.wait_for(patience) != std::future_status::ready) {
     return fail(Errc::deadline, "the callback was never called");
   }
   return future.get();
 }
 
-}  // namespace
-
 Result<Committed> TestMember::propose(const std::string& text) {
-  return wait_for<Committed>(
-      [&](auto done) { engine_->propose(to_bytes(as_bytes(text)), std::move(done)); });
+  return wait_for<Committed>([&](Engine& engine, auto done) {
+    engine.propose(to_bytes(as_bytes(text)), std::move(done));
+  });
 }
 
 Result<std::uint64_t> TestMember::barrier() {
-  return wait_for<std::uint64_t>([&](auto done) { engine_->barrier(std::move(done)); });
+  return wait_for<std::uint64_t>(
+      [](Engine& engine, auto done) { engine.barrier(std::move(done)); });
 }
 
 Result<void> TestMember::add(NodeId node, Role role) {
-  return wait_for<void>([&](auto done) { engine_->add(node, role, std::move(done)); });
+  return wait_for<void>(
+      [&](Engine& engine, auto done) { engine.add(node, role, std::move(done)); });
 }
 
 Result<void> TestMember::assign(NodeId node, Role role) {
-  return wait_for<void>([&](auto done) { engine_->assign(node, role, std::move(done)); });
+  return wait_for<void>(
+      [&](Engine& engine, auto done) { engine.assign(node, role, std::move(done)); });
 }
 
 Result<void> TestMember::remove(NodeId node) {
-  return wait_for<void>([&](auto done) { engine_->remove(node, std::move(done)); });
+  return wait_for<void>([&](Engine& engine, auto done) { engine.remove(node, std::move(done)); });
 }
 
 Result<void> TestMember::transfer(NodeId node) {
-  return wait_for<void>([&](auto done) { engine_->transfer(node, std::move(done)); });
+  return wait_for<void>([&](Engine& engine, auto done) { engine.transfer(node, std::move(done)); });
 }
 
 TestGroup::TestGroup(unsigned count) {

@@ -96,8 +96,9 @@ class TestMember : public EngineUpper {
   Result<void> start(bool is_first = false) { return start(config(is_first)); }
   Result<void> start(EngineConfig config);
   void stop();
-  bool is_up() const { return engine_ != nullptr; }
-  Engine& engine() { return *engine_; }
+  bool is_up() const { return hold() != nullptr; }
+  // For a thread that nobody else stops it under.
+  Engine& engine() { return *hold(); }
   Ledger& ledger() { return *ledger_; }
   NodeId node() const { return node_; }
   bool leads() const;
@@ -117,12 +118,16 @@ class TestMember : public EngineUpper {
   Result<void> transfer(NodeId node);
 
  private:
+  std::shared_ptr<Engine> hold() const;
+  template <class T, class Ask>
+  Result<T> wait_for(Ask&& ask);
+
   NodeId node_;
   Switchboard& switchboard_;
   std::filesystem::path directory_;
   std::unique_ptr<Ledger> ledger_;  // a new one with each start, as after a restart
-  std::unique_ptr<Engine> engine_;
   mutable std::mutex mutex_;
+  std::shared_ptr<Engine> engine_;  // mutex_
   std::vector<Position> positions_;
 };
 
