@@ -23,7 +23,7 @@ if(DVS_CCACHE)
   set(CMAKE_CXX_COMPILER_LAUNCHER ${DVS_CCACHE})
 endif()
 
-add_compile_options(-Wall -Wextra -Wshadow -Wnon-virtual-dtor -Wundef)
+add_compile_options(-Wall -Wextra -Wshadow $<$<COMPILE_LANGUAGE:CXX>:-Wnon-virtual-dtor> -Wundef)
 if(DVS_WERROR)
   add_compile_options(-Werror)
 endif()

@@ -30,6 +30,7 @@ enum class Errc : std::uint16_t {
   would_block = 20,  // nothing to receive, or no room to send, right now
   queue_full = 21,   // the bounded queue towards the peer is full
   not_ready = 22,    // the endpoint is frozen for a move, or the directory is rebuilding
+  not_leader = 23,   // another node leads the group; the text says which
   // outcome unknown
   peer_died = 40,    // the peer's incarnation ended before it answered
   unreachable = 41,  // the path to the peer was lost before it answered

@@ -30,6 +30,7 @@ std::string_view name_of(Errc code) noexcept {
     case Errc::would_block: return "would_block";
     case Errc::queue_full: return "queue_full";
     case Errc::not_ready: return "not_ready";
+    case Errc::not_leader: return "not_leader";
     case Errc::peer_died: return "peer_died";
     case Errc::unreachable: return "unreachable";
     case Errc::cancelled: return "cancelled";
