@@ -48,6 +48,11 @@ TEST(MembershipMessage, EveryMessageComesBackAsItWas) {
       EXPECT_FALSE(decode_membership(BytesView(bytes).first(cut)).has_value());
     }
   }
+  for (const MembershipMessage& message : std::vector<MembershipMessage>{
+           Ping{count_max, 2}, Heartbeat{1, BootId{}, 3, 4, 5}, Heartbeat{1, BootId{2}, -3, 4, 5},
+           Forward{NodeId{1}, no_node, inner}}) {
+    EXPECT_FALSE(decode_membership(encode_membership(message)).has_value());
+  }
   Bytes newer = inner;
   newer[0] = std::byte{9};
   EXPECT_EQ(decode_membership(newer).error().code, Errc::version_mismatch);

@@ -69,6 +69,8 @@ void World::step() {
 void World::run_node(unsigned number) {
   Node& node = nodes_[number];
   if (!is_running(node)) return;
+  // After a pause a timer may fire before what has come meanwhile is read.
+  if (!node.inbox.empty() && below(2) == 0) tick(number);
   for (const auto& [from, message] : std::exchange(node.inbox, {})) {
     hand_over(number, from, message);
   }
@@ -80,6 +82,11 @@ void World::run_node(unsigned number) {
   if (now_ < node.next_tick) return;
   node.next_tick = now_ + options_.settings.tick / 2 +
                    Duration(below(static_cast<std::uint64_t>(options_.settings.tick.count() / 2)));
+  tick(number);
+}
+
+void World::tick(unsigned number) {
+  Node& node = nodes_[number];
   Actions actions;
   node.machine->tick(clock(node), actions);
   perform(number, actions);

@@ -124,6 +124,7 @@ class World {
   void hand_over(unsigned to, unsigned from, const Bytes& message);
   void perform(unsigned node, Actions& actions);
   void run_node(unsigned node);
+  void tick(unsigned node);
   void catch_up(unsigned node);
   void catch_up_to(unsigned node, std::size_t entries);
   void run_engine();

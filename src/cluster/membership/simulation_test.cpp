@@ -112,6 +112,24 @@ TEST(MembershipSimulation, ANodeThatAVoterReachesStays) {
   });
 }
 
+TEST(MembershipSimulation, ANodeThatNothingReachesIsOutAndStaysOut) {
+  for_seeds(100, [](std::uint64_t seed) {
+    World world(seed, options_of(seed));
+    ASSERT_NO_FATAL_FAILURE(settle(world));
+    const unsigned node = one_that_follows(world);
+    for (unsigned other = 1; other <= world.size(); ++other) {
+      if (other != node) world.cut(other, node);
+    }
+    ASSERT_TRUE(world.run_until(2s, [&] { return !world.is_in_view(node); }));
+    const std::uint64_t number = world.view().number;
+    world.run_for(4s);
+    ASSERT_EQ(world.view().number, number);
+    world.heal();
+    ASSERT_TRUE(world.run_until(2s, [&] { return world.is_whole(); }));
+    ASSERT_TRUE(world.violations().empty()) << world.violations().front();
+  });
+}
+
 TEST(MembershipSimulation, ANodeOutForLongIsLostAndReturnsUnderANewBoot) {
   for_seeds(50, [](std::uint64_t seed) {
     World world(seed, options_of(seed));
