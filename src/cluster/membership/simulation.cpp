@@ -117,6 +117,7 @@ void World::perform(unsigned number, Actions& actions) {
     const Proposal proposal{has_session ? client_ : ClientId{}, has_session ? ++sequence_ : 0,
                             command};
     if (engine_.leader != number) continue;  // one that was deposed: into no log
+    check_proposal(command);
     engine_.under_way.push_back(
         {now_ + Duration(below(8'000'000)), engine_.term, encode_proposal(proposal)});
   }
@@ -278,7 +279,6 @@ void World::kill(unsigned number) {
   node.machine.reset();
   node.inbox.clear();
   node.paused_until = {};
-  if (engine_.leader == number) engine_.has_told = true;
 }
 
 void World::start(unsigned number, bool has_new_boot) {
@@ -325,6 +325,18 @@ bool World::is_whole() const {
     if (!nodes_[number].machine->may_act(clock(nodes_[number]))) return false;
   }
   return true;
+}
+
+// Whoever a proposed view leaves out has stopped by now; paused ones, too, when they go on.
+void World::check_proposal(const Command& command) {
+  const auto* proposal = std::get_if<ProposeView>(&command);
+  if (proposal == nullptr || proposal->based_on != view().number) return;
+  for (const NodeId member : view().members) {
+    const Node& node = nodes_[raw(member)];
+    if (std::ranges::binary_search(proposal->members, member) || !node.machine) continue;
+    if (clock(node) >= node.machine->lease_end()) continue;
+    violations_.push_back("node " + std::to_string(raw(member)) + " is left out while it may act");
+  }
 }
 
 void World::check() {

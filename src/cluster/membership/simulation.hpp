@@ -6,8 +6,8 @@
 // is committed only by the leader of the latest term while it reaches a majority; what an earlier
 // leader left may still be committed before the next one has its barrier, and never after.
 //
-// Checked at every step: at most one node acts for an authority, whatever its epoch; and numbers of
-// views rise by one.
+// Checked at every step: at most one node acts for an authority, whatever its epoch; whoever a
+// proposed view leaves out has no lease; and numbers of views rise by one.
 #pragma once
 
 #include <cstdint>
@@ -132,6 +132,7 @@ class World {
   void spread_term();
   void commit(const Bytes& entry);
   void claim_free_authorities();
+  void check_proposal(const Command& command);
   void check();
 
   Options options_;
