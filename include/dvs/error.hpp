@@ -26,16 +26,21 @@ enum class Errc : std::uint16_t {
   grant_revoked = 7,      // the grant existed and has been revoked
   bad_address = 8,        // memory named by a copy is not mapped as the copy needs it
   unsupported = 9,        // this host or build lacks what the call needs
+  conflict = 10,          // the revision, view, boot or epoch it rests on is not the present one
+  not_found = 11,         // no such key, node or authority
+  limit_reached = 12,     // a bound of the cluster's state would be passed
+  compacted = 13,         // events from then on are not kept any more
   // retry
   would_block = 20,  // nothing to receive, or no room to send, right now
   queue_full = 21,   // the bounded queue towards the peer is full
   not_ready = 22,    // the endpoint is frozen for a move, or the directory is rebuilding
   not_leader = 23,   // another node leads the group; the text says which
   // outcome unknown
-  peer_died = 40,    // the peer's incarnation ended before it answered
-  unreachable = 41,  // the path to the peer was lost before it answered
-  cancelled = 42,    // the caller cancelled
-  deadline = 43,     // the caller's deadline passed
+  peer_died = 40,        // the peer's incarnation ended before it answered
+  unreachable = 41,      // the path to the peer was lost before it answered
+  cancelled = 42,        // the caller cancelled
+  deadline = 43,         // the caller's deadline passed
+  session_expired = 44,  // too long ago to tell whether the command was applied
   // fatal
   detached = 60,            // the daemon that hosts the endpoint is gone
   moved = 61,               // the endpoint lives on another node now

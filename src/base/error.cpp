@@ -27,6 +27,10 @@ std::string_view name_of(Errc code) noexcept {
     case Errc::grant_revoked: return "grant_revoked";
     case Errc::bad_address: return "bad_address";
     case Errc::unsupported: return "unsupported";
+    case Errc::conflict: return "conflict";
+    case Errc::not_found: return "not_found";
+    case Errc::limit_reached: return "limit_reached";
+    case Errc::compacted: return "compacted";
     case Errc::would_block: return "would_block";
     case Errc::queue_full: return "queue_full";
     case Errc::not_ready: return "not_ready";
@@ -35,6 +39,7 @@ std::string_view name_of(Errc code) noexcept {
     case Errc::unreachable: return "unreachable";
     case Errc::cancelled: return "cancelled";
     case Errc::deadline: return "deadline";
+    case Errc::session_expired: return "session_expired";
     case Errc::detached: return "detached";
     case Errc::moved: return "moved";
     case Errc::protocol_violation: return "protocol_violation";
