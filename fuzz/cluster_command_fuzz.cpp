@@ -54,7 +54,7 @@ std::uint64_t settle_in(State& state) {
   std::uint64_t index = 1;
   state.apply(index, encode_proposal({ClientId{}, 0, OpenSession{}}));
   for (const char* name : {"a", "b"}) {
-    const Join join{name, "h:1", {}, BootId{7}, Role::voter};
+    const Join join{name, "h:1", {}, BootId{7}, NodeRole::voter};
     const std::uint64_t sequence = index;
     require(state.apply(++index, encode_proposal({ClientId{1}, sequence, join})).is_done());
   }

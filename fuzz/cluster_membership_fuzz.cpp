@@ -26,7 +26,7 @@ class Run {
   Run() {
     state_.apply(++index_, encode_proposal({ClientId{}, 0, OpenSession{}}));
     for (const char* name : {"a", "b", "c"}) {
-      propose(Join{name, "h:1", {}, BootId{7}, Role::voter});
+      propose(Join{name, "h:1", {}, BootId{7}, NodeRole::voter});
     }
     propose(ProposeView{0, {NodeId{1}, NodeId{2}, NodeId{3}}});
     leader_.on_term(1);

@@ -16,7 +16,7 @@ class LeaderTest : public testing::Test {
   LeaderTest() {
     std::vector<Change> changes;
     for (const char* name : {"a", "b", "c"}) {
-      std::ignore = roster.join({name, "h", {}, boot, Role::voter, 1}, changes);
+      std::ignore = roster.join({name, "h", {}, boot, NodeRole::voter, 1}, changes);
     }
     apply(ProposeView{0, {NodeId{1}, NodeId{2}, NodeId{3}}});
   }

@@ -64,7 +64,7 @@ class OneNode : public testing::Test {
   OneNode() {
     std::vector<Change> changes;
     for (const char* name : {"a", "b", "c"}) {
-      std::ignore = roster.join({name, "h", {}, BootId{7}, Role::voter, 1}, changes);
+      std::ignore = roster.join({name, "h", {}, BootId{7}, NodeRole::voter, 1}, changes);
     }
     set_view({NodeId{1}, NodeId{2}});
     tell();

@@ -29,7 +29,7 @@ void World::set_up() {
     const auto drift = static_cast<std::int64_t>(below(2 * options_.drift_ppm + 1));
     node.rate_ppm = drift - options_.drift_ppm;
     node.offset = 1h + Duration(std::chrono::milliseconds(below(1'000'000)));
-    const Role role = number <= options_.voters ? Role::voter : Role::client;
+    const NodeRole role = number <= options_.voters ? NodeRole::voter : NodeRole::client;
     const Join join{"n" + std::to_string(number), "host:1", {}, BootId{node.boot}, role};
     state_->apply(++index_, encode_proposal({client_, ++sequence_, join}));
   }

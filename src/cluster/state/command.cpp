@@ -19,6 +19,7 @@ bool is_safe_to_repeat(const Command& command) {
         // Each rests on a number that never comes back. A write that comes late would bring back
         // what was overwritten, and a Join the node that left.
         if constexpr (std::is_same_v<Body, Claim>) return body.expected_epoch != 0;
+        if constexpr (std::is_same_v<Body, Join>) return body.wished != no_node;
         return std::is_same_v<Body, OpenSession> || std::is_same_v<Body, Leave> ||
                std::is_same_v<Body, ProposeView> || std::is_same_v<Body, DeclareLost> ||
                std::is_same_v<Body, Release> || std::is_same_v<Body, HandOver> ||

@@ -28,7 +28,7 @@ constexpr std::uint8_t command_version = 1;
 enum class BootId : std::uint64_t {};    // one run of a node's kernel; 0 is none
 enum class ClientId : std::uint64_t {};  // a session: the index of the entry that opened it
 
-enum class Role : std::uint8_t { client = 0, voter = 1 };
+enum class NodeRole : std::uint8_t { client = 0, voter = 1 };
 
 // ---- Sessions
 
@@ -86,16 +86,20 @@ struct Label {
   void fields(auto&& field) { field(name, value); }
   friend auto operator<=>(const Label&, const Label&) = default;
 };
-// A new node, out of view. Answer: its number, never used before. Errors: name_in_use,
-// limit_reached.
+// A new node, out of view. Answer: its number, never used before. A cluster whose certificates
+// were issued beforehand wishes for the number in them. Errors: name_in_use, conflict (the wished
+// number has been used), limit_reached.
 struct Join {
   std::string name;
   std::string address;
   Bytes certificate_fingerprint;
   BootId boot{};
-  Role role{};
+  NodeRole role{};
   std::uint8_t speaks = command_version;  // the latest command version the node understands
-  void fields(auto&& field) { field(name, address, certificate_fingerprint, boot, role, speaks); }
+  NodeId wished = no_node;                // no_node: the next number
+  void fields(auto&& field) {
+    field(name, address, certificate_fingerprint, boot, role, speaks, wished);
+  }
 };
 // The node is gone for good, and lost with it is what ran there. Errors: not_found, conflict (it is
 // in the view: take it out first).
@@ -118,7 +122,7 @@ struct Announce {
 // Errors: not_found.
 struct SetRole {
   NodeId node{};
-  Role role{};
+  NodeRole role{};
   void fields(auto&& field) { field(node, role); }
 };
 struct SetDrained {

@@ -29,7 +29,7 @@ struct Node {
   Bytes certificate_fingerprint;
   BootId boot{};
   bool is_lost = false;  // that boot has been declared lost
-  Role role{};
+  NodeRole role{};
   bool is_drained = false;
   std::uint8_t speaks = 0;
   std::vector<Label> labels;

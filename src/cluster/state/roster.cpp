@@ -19,8 +19,8 @@ bool is_node_address(std::string_view address) {
   return !address.empty() && is_printable(address, node_address_bytes_max);
 }
 
-bool is_role(Role role) {
-  return role == Role::client || role == Role::voter;
+bool is_role(NodeRole role) {
+  return role == NodeRole::client || role == NodeRole::voter;
 }
 
 bool are_labels(const std::vector<Label>& labels) {
@@ -76,13 +76,27 @@ Outcome Roster::join(const Join& command, std::vector<Change>& changes) {
   for (const auto& [id, other] : nodes_) {
     if (other.name == node.name) return refuse(Errc::name_in_use, raw(id));
   }
-  if (nodes_.size() >= nodes_max || next_number_ > node_number_max) {
-    return refuse(Errc::limit_reached);
-  }
-  node.id = static_cast<NodeId>(next_number_++);
+  if (nodes_.size() >= nodes_max) return refuse(Errc::limit_reached);
+  const auto number = take_number(command.wished);
+  if (!number) return refuse(command.wished == no_node ? Errc::limit_reached : Errc::conflict);
+  node.id = *number;
   nodes_.emplace(node.id, node);
   changes.emplace_back(NodeChanged{node});
   return raw(node.id);
+}
+
+// Numbers below next_number_ have been used, but for those a wish has passed over.
+std::optional<NodeId> Roster::take_number(NodeId wished) {
+  if (wished == no_node) {
+    if (next_number_ > node_number_max) return std::nullopt;
+    return static_cast<NodeId>(next_number_++);
+  }
+  if (raw(wished) < next_number_) {
+    return skipped_.erase(wished) != 0 ? std::optional(wished) : std::nullopt;
+  }
+  while (next_number_ < raw(wished)) skipped_.insert(static_cast<NodeId>(next_number_++));
+  ++next_number_;
+  return wished;
 }
 
 Outcome Roster::leave(const Leave& command, std::vector<Change>& changes) {
@@ -171,16 +185,22 @@ std::vector<Node> Roster::image() const {
   return image;
 }
 
-Result<void> Roster::restore(std::uint32_t next_number, const std::vector<Node>& nodes,
-                             const View& view) {
+Result<void> Roster::restore(std::uint32_t next_number, const std::vector<NodeId>& skipped,
+                             const std::vector<Node>& nodes, const View& view) {
   if (next_number == 0 || next_number > node_number_max + 1 || nodes.size() > nodes_max) {
     return fail(Errc::protocol_violation, "the numbers of nodes are not sound");
   }
   next_number_ = next_number;
+  skipped_ = {skipped.begin(), skipped.end()};
+  const auto is_below = [&](NodeId id) { return id != no_node && raw(id) < next_number; };
+  if (!is_ascending(skipped) || !std::ranges::all_of(skipped, is_below)) {
+    return fail(Errc::protocol_violation, "the numbers not used are not sound");
+  }
   std::vector<std::string_view> names;
   for (const Node& node : nodes) {
     const bool is_next = nodes_.empty() || nodes_.rbegin()->first < node.id;
-    if (!is_next || node.id == no_node || raw(node.id) >= next_number || !is_sound(node)) {
+    const bool is_used = is_below(node.id) && !skipped_.contains(node.id);
+    if (!is_next || !is_used || !is_sound(node)) {
       return fail(Errc::protocol_violation, "a node is not sound");
     }
     nodes_.emplace_hint(nodes_.end(), node.id, node);

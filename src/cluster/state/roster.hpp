@@ -7,6 +7,8 @@
 
 #include <cstdint>
 #include <map>
+#include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -34,13 +36,18 @@ class Roster {
   std::uint8_t spoken_by_all() const;
 
   std::uint32_t next_number() const { return next_number_; }
+  // Smaller numbers that no node has had, ascending.
+  std::vector<NodeId> skipped() const { return {skipped_.begin(), skipped_.end()}; }
   std::vector<Node> image() const;
-  Result<void> restore(std::uint32_t next_number, const std::vector<Node>& nodes, const View& view);
+  Result<void> restore(std::uint32_t next_number, const std::vector<NodeId>& skipped,
+                       const std::vector<Node>& nodes, const View& view);
 
  private:
   Node* known(NodeId node);
+  std::optional<NodeId> take_number(NodeId wished);
 
   std::uint32_t next_number_ = 1;  // of a node; past 65535 there are no more
+  std::set<NodeId> skipped_;
   std::map<NodeId, Node> nodes_;
   View view_;
 };

@@ -9,7 +9,7 @@ namespace dvs::cluster {
 namespace {
 
 Join join_of(const char* name) {
-  return {name, "host:7", {}, BootId{1}, Role::client};
+  return {name, "host:7", {}, BootId{1}, NodeRole::client};
 }
 
 TEST(Roster, NumbersAreNeverReusedAndNamesAreUnique) {
@@ -20,6 +20,26 @@ TEST(Roster, NumbersAreNeverReusedAndNamesAreUnique) {
   EXPECT_TRUE(test(Leave{node_of(2)}).is_done());
   EXPECT_EQ(test(Leave{node_of(2)}).code, Errc::not_found);
   EXPECT_EQ(test(join_of("b")).number, 3u);
+}
+
+TEST(Roster, ANumberCanBeWishedForOnce) {
+  TestState test;
+  const auto join = [&](const char* name, unsigned wished) {
+    Join command{name, "h:1", {}, BootId{1}};
+    command.wished = node_of(wished);
+    return test(command);
+  };
+  EXPECT_EQ(join("a", 3).number, 3U);
+  EXPECT_EQ(join("b", 3).code, Errc::conflict);
+  EXPECT_EQ(join("b", 1).number, 1U);
+  EXPECT_EQ(join("c", 0).number, 4U);
+  EXPECT_TRUE(test(Leave{node_of(1)}).is_done());
+  EXPECT_EQ(join("d", 1).code, Errc::conflict);
+  const auto restored = State::restore(test.state.snapshot());
+  ASSERT_TRUE(restored.has_value());
+  EXPECT_EQ(restored->roster().skipped(), std::vector{node_of(2)});
+  EXPECT_EQ(restored->fingerprint(), test.state.fingerprint());
+  EXPECT_EQ(join("d", 2).number, 2U);
 }
 
 TEST(Roster, FieldsOfANodeAreChecked) {
@@ -34,21 +54,21 @@ TEST(Roster, FieldsOfANodeAreChecked) {
   no_address.address = "";
   EXPECT_EQ(test(no_address).code, Errc::invalid_argument);
   Join no_role = join_of("a");
-  no_role.role = Role{9};
+  no_role.role = NodeRole{9};
   EXPECT_EQ(test(no_role).code, Errc::invalid_argument);
 }
 
 TEST(Roster, WishesAreKept) {
   TestState test;
   test.with_nodes(1);
-  EXPECT_TRUE(test(SetRole{node_of(1), Role::client}).is_done());
+  EXPECT_TRUE(test(SetRole{node_of(1), NodeRole::client}).is_done());
   EXPECT_TRUE(test(SetDrained{node_of(1), true}).is_done());
   EXPECT_TRUE(test(SetLabels{node_of(1), {{"rack", "7"}, {"zone", ""}}}).is_done());
   EXPECT_EQ(test(SetLabels{node_of(1), {{"b", ""}, {"a", ""}}}).code, Errc::invalid_argument);
   EXPECT_EQ(test(SetLabels{node_of(1), {{"a", ""}, {"a", ""}}}).code, Errc::invalid_argument);
   EXPECT_EQ(test(SetDrained{node_of(2), true}).code, Errc::not_found);
   const Node& node = *test.state.roster().find(node_of(1));
-  EXPECT_EQ(node.role, Role::client);
+  EXPECT_EQ(node.role, NodeRole::client);
   EXPECT_TRUE(node.is_drained);
   EXPECT_EQ(node.labels.size(), 2u);
 }

@@ -19,12 +19,14 @@ struct Image {
   std::vector<SessionImage> sessions;
   std::vector<Setting> settings;
   std::uint32_t next_number = 0;
+  std::vector<NodeId> skipped;
   std::vector<Node> nodes;
   View view;
   std::uint64_t forgotten_epoch = 0;
   std::vector<Authority> authorities;
   void fields(auto&& field) {
-    field(applied, sessions, settings, next_number, nodes, view, forgotten_epoch, authorities);
+    field(applied, sessions, settings, next_number, skipped, nodes, view, forgotten_epoch,
+          authorities);
   }
 };
 
@@ -57,6 +59,7 @@ Bytes State::snapshot() const {
   image.sessions = sessions_.image();
   image.settings = settings_.image();
   image.next_number = roster_.next_number();
+  image.skipped = roster_.skipped();
   image.nodes = roster_.image();
   image.view = roster_.view();
   image.forgotten_epoch = authorities_.forgotten_epoch();
@@ -84,7 +87,7 @@ Result<State> State::restore(BytesView snapshot, const Limits& limits) {
   state.applied_ = image.applied;
   DVS_CHECK(state.sessions_.restore(image.sessions, image.applied));
   DVS_CHECK(state.settings_.restore(std::move(image.settings), image.applied));
-  DVS_CHECK(state.roster_.restore(image.next_number, image.nodes, image.view));
+  DVS_CHECK(state.roster_.restore(image.next_number, image.skipped, image.nodes, image.view));
   DVS_CHECK(state.authorities_.restore(image.forgotten_epoch, image.authorities, image.view));
   state.history_ = EventHistory(limits, image.applied);
   return state;

@@ -31,7 +31,7 @@ class TestState {
   void with_nodes(unsigned count) {
     std::vector<NodeId> members;
     for (unsigned number = 1; number <= count; ++number) {
-      Join join{"n" + std::to_string(number), "host:1", {}, BootId{100 + number}, Role::voter};
+      Join join{"n" + std::to_string(number), "host:1", {}, BootId{100 + number}, NodeRole::voter};
       members.push_back(node_of(static_cast<unsigned>((*this)(join).number)));
     }
     (*this)(ProposeView{0, members});

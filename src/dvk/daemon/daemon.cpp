@@ -121,7 +121,7 @@ Daemon::~Daemon() = default;
 Result<void> Daemon::run() {
   now_ = Clock::now();
   watch_waiter();
-  view_source_->start(*this);
+  DVS_CHECK(view_source_->start(*this, io_, links_.get()));
   if (links_) links_->start();
   spdlog::info("event=ready node={} boot={} link_port={} containers={} run_dir={}",
                dvs::raw(config_.node), boot_, link_port(), config_.containers.size(),
@@ -233,6 +233,7 @@ Result<void> Daemon::stop() {
   now_ = Clock::now();
   control_.reset();
   attach_->close_all();
+  view_source_->stop(io_);
   if (links_) {
     links_->flush();
     // Peers should hear that the endpoints ended, but a peer that does not listen holds up nobody.
@@ -248,6 +249,11 @@ Result<void> Daemon::stop() {
   const auto closed = serials_.close();
   if (!closed) spdlog::error("event=serials_not_closed error={}", log_text(closed.error()));
   spdlog::info("event=stopped");
+  if (is_declared_lost_) {
+    return fail(Errc::peer_died,
+                "the cluster could not hear this node and declared it lost; what ran here has "
+                "ended, and it comes back when dvsd is started again");
+  }
   return {};
 }
 
@@ -318,6 +324,16 @@ void Daemon::on_view(const node::View& view) {
 void Daemon::on_node_lost(NodeId node) {
   spdlog::warn("event=node_lost node={}", dvs::raw(node));
   with_core([&] { core_.on_node_lost(node, now_); });
+}
+
+void Daemon::on_frozen(bool is_frozen) {
+  spdlog::warn("event={}", is_frozen ? "frozen" : "thawed");
+  with_core([&] { core_.set_frozen(is_frozen, now_); });
+}
+
+void Daemon::on_own_loss() {
+  is_declared_lost_ = true;
+  is_stopping_ = true;
 }
 
 // --- Control

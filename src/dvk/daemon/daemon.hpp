@@ -39,8 +39,12 @@ class Daemon final : AttachUpper, LinksUpper, ViewUpper {
   Daemon(const Daemon&) = delete;
   Daemon& operator=(const Daemon&) = delete;
 
+  // Takes views from here, and not from the static list. Before run.
+  void use_views(std::unique_ptr<ViewSource> source) { view_source_ = std::move(source); }
+
   // Runs until SIGTERM, SIGINT or the control command `stop`; then ends in order, within a second.
-  // Errors: system (a failure that makes it impossible to go on).
+  // Errors: system (a failure that makes it impossible to go on), peer_died (the cluster has
+  // declared this node lost: to be started again).
   Result<void> run();
 
   // Of the listener for links; 0 without links.
@@ -79,6 +83,8 @@ class Daemon final : AttachUpper, LinksUpper, ViewUpper {
   // --- ViewUpper ---
   void on_view(const node::View& view) override;
   void on_node_lost(NodeId node) override;
+  void on_frozen(bool is_frozen) override;
+  void on_own_loss() override;
 
   std::string answer(std::string_view command);
   std::string status() const;
@@ -106,6 +112,7 @@ class Daemon final : AttachUpper, LinksUpper, ViewUpper {
   bool is_waiter_ready_ = true;
   bool has_work_ = false;  // of the copies: more can be done at once
   bool is_stopping_ = false;
+  bool is_declared_lost_ = false;
 };
 
 }  // namespace dvk::daemon

@@ -5,7 +5,10 @@
 #include <algorithm>
 #include <utility>
 
+#include <boost/asio/io_context.hpp>
+
 #include "dvk/daemon/config.hpp"
+#include "dvk/daemon/node_links.hpp"
 #include "dvk/node/view.hpp"
 
 namespace dvk::daemon {
@@ -15,6 +18,11 @@ class ViewUpper {
   virtual void on_view(const node::View& view) = 0;
   // A committed fact: the node is lost for good, with all that lived on it.
   virtual void on_node_lost(dvs::NodeId node) = 0;
+  // Whether this node may act as an authority; it may, until it is told otherwise.
+  virtual void on_frozen(bool is_frozen) = 0;
+  // This node itself was declared lost while it could not be heard: what lives here has ended for
+  // everybody else.
+  virtual void on_own_loss() = 0;
 
  protected:
   ~ViewUpper() = default;
@@ -23,8 +31,12 @@ class ViewUpper {
 class ViewSource {
  public:
   virtual ~ViewSource() = default;
-  // Tells the present view, and from then on every change, on the daemon's loop.
-  virtual void start(ViewUpper& upper) = 0;
+  // Tells the present view, and from then on every change, on the daemon's loop. `links` may be
+  // null; they are started after this. All three outlive stop. Errors: as the source gives them;
+  // the daemon does not start then.
+  virtual Result<void> start(ViewUpper& upper, boost::asio::io_context& io, NodeLinks* links) = 0;
+  // Runs `io` until nothing of the source is left on it. The links still work.
+  virtual void stop(boost::asio::io_context& io) = 0;
 };
 
 // This node and its configured peers, as view number 1, for ever.
@@ -37,7 +49,11 @@ class StaticView final : public ViewSource {
     for (const link::PeerAddress& peer : config.peers) view_.members.push_back(peer.id);
     std::ranges::sort(view_.members);
   }
-  void start(ViewUpper& upper) override { upper.on_view(view_); }
+  Result<void> start(ViewUpper& upper, boost::asio::io_context&, NodeLinks*) override {
+    upper.on_view(view_);
+    return {};
+  }
+  void stop(boost::asio::io_context&) override {}
 
  private:
   node::View view_;

@@ -67,6 +67,15 @@ class Directory {
   void on_registered(const wire::Registered& message, TimePoint now);
   void on_lookup_result(const wire::LookupResult& message, TimePoint now);
   void install_view(const View& view, TimePoint now);
+  // Frozen, nobody keeps the directory as far as this node is concerned: what is asked waits.
+  void freeze(const View& view, TimePoint now) {
+    install_view({view.number, {}, view.is_static}, now);
+  }
+  // The others see no new view, so they are asked for what they hold.
+  void thaw(const View& view, TimePoint now) {
+    install_view(view, now);
+    query_reports();
+  }
   void on_link_up(NodeId node, bool has_restarted, TimePoint now);
   void on_link_down(NodeId node);
   void on_node_lost(NodeId node);
@@ -99,6 +108,7 @@ class Directory {
   void fail(const Pending& pending, Errc error);
   std::vector<wire::DirectoryEntry> own_entries();
   void send_report();
+  void query_reports();
   // Authority
   void keep_early(NodeId from, const wire::Report& report);
   void take_early_reports();

@@ -148,6 +148,10 @@ void Directory::replace_node(NodeId node, bool is_lost) {
   unreported_ = awaited_members();
   if (is_lost) unreported_.erase(node);
   remove_node(node);
+  query_reports();
+}
+
+void Directory::query_reports() {
   for (const NodeId member : std::set<NodeId>(unreported_)) {
     send(member, wire::ReportQuery{view_.number});
   }

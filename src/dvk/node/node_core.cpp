@@ -332,7 +332,17 @@ void NodeCore::install_view(const View& view, TimePoint now) {
   now_ = now;
   view_ = view;
   router_.on_view(view);
-  directory_.install_view(view, now);
+  if (!is_frozen_) directory_.install_view(view, now);
+}
+
+void NodeCore::set_frozen(bool is_frozen, TimePoint now) {
+  now_ = now;
+  if (is_frozen == std::exchange(is_frozen_, is_frozen)) return;
+  if (is_frozen) {
+    directory_.freeze(view_, now);
+  } else {
+    directory_.thaw(view_, now);
+  }
 }
 
 void NodeCore::on_node_lost(NodeId node, TimePoint now) {

@@ -50,6 +50,9 @@ class NodeCore final : DirectoryUpper {
 
   // --- From the cluster ---
   void install_view(const View& view, TimePoint now);
+  // Cut off from the majority, this node must not act as an authority: names are neither given nor
+  // looked up until it is thawed. Conversations go on as far as their links do.
+  void set_frozen(bool is_frozen, TimePoint now);
   // A committed fact: the node is lost, its endpoints ended.
   void on_node_lost(NodeId node, TimePoint now);
 
@@ -89,6 +92,7 @@ class NodeCore final : DirectoryUpper {
   Output& output_;
   Policy policy_;
   View view_;
+  bool is_frozen_ = false;
   LocalTable locals_;
   Directory directory_;
   Router router_;

@@ -165,20 +165,4 @@ struct CopyOutcome {
   void fields(auto&& field) { field(error); }
 };
 
-template <class T>
-Bytes encode_fields(T value) {
-  Bytes bytes{};
-  Writer writer(bytes);
-  value.fields(writer);
-  return bytes;
-}
-template <class T>
-Result<T> decode_fields(BytesView bytes) {
-  T value;
-  Reader reader(bytes);
-  value.fields(reader);
-  if (!reader.is_complete()) return dvs::fail(Errc::protocol_violation, "malformed fields");
-  return value;
-}
-
 }  // namespace dvk::wire

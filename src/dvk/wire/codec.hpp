@@ -177,4 +177,21 @@ dvs::Result<Variant> decode_variant(dvs::BytesView bytes) {
   return message;
 }
 
+// One struct that lists its fields, by itself. Errors of decoding: protocol_violation.
+template <class T>
+dvs::Bytes encode_fields(T value) {
+  dvs::Bytes bytes{};
+  Writer writer(bytes);
+  value.fields(writer);
+  return bytes;
+}
+template <class T>
+dvs::Result<T> decode_fields(dvs::BytesView bytes) {
+  T value;
+  Reader reader(bytes);
+  value.fields(reader);
+  if (!reader.is_complete()) return dvs::fail(dvs::Errc::protocol_violation, "malformed fields");
+  return value;
+}
+
 }  // namespace dvk::wire

@@ -1,0 +1,205 @@
+// Leading, and proposals from whatever node to whoever leads.
+#include <algorithm>
+#include <utility>
+
+#include <boost/asio/post.hpp>
+
+#include "cluster/node/boot_time.hpp"
+#include "cluster/node/cluster_node.hpp"
+#include "dvk/daemon/log.hpp"
+
+namespace dvs::cluster {
+
+using dvk::daemon::log_text;
+
+namespace {
+
+constexpr auto request_patience = std::chrono::seconds(5);
+constexpr std::size_t requests_max = 4096;
+
+const char* name_of(Position position) {
+  switch (position) {
+    case Position::follower: return "follower";
+    case Position::candidate: return "candidate";
+    case Position::leader: return "leader";
+    case Position::failed: return "failed";
+  }
+  return "unknown";
+}
+
+// The largest odd number of voters that there are nodes for.
+unsigned voters_wanted(std::size_t nodes, unsigned most) {
+  const auto count = static_cast<unsigned>(std::min<std::size_t>(nodes, most));
+  return count % 2 == 1 ? count : count - 1;
+}
+
+}  // namespace
+
+// --- Leading ---
+
+void ClusterNode::on_role_change(Position position, std::uint64_t term, NodeId leader) {
+  if (!engine_) return;
+  spdlog::info("event=role position={} term={} leader={}", name_of(position), term, raw(leader));
+  membership_->on_term(term);
+  position_ = position;
+  if (position == Position::leader && term == term_ && is_leading_) return;
+  term_ = term;
+  if (std::exchange(is_leading_, false)) membership_->follow();
+  if (position == Position::leader) begin_leading(term);
+  if (position == Position::failed) {
+    spdlog::critical("event=engine_failed reason={}", engine_->status().failure);
+  }
+}
+
+// What earlier leaders proposed must have been applied before this one decides anything.
+void ClusterNode::begin_leading(std::uint64_t term) {
+  engine_->barrier([this, term](const Result<std::uint64_t>& applied) {
+    if (!engine_ || position_ != Position::leader || term_ != term) return;
+    if (!applied) {
+      // Led no more, as a rule; the next change of role says how it goes on.
+      spdlog::warn("event=barrier_failed error={}", log_text(applied.error()));
+      return;
+    }
+    open_session(term);
+  });
+}
+
+void ClusterNode::open_session(std::uint64_t term) {
+  propose_here(encode_proposal({ClientId{}, 0, OpenSession{}}),
+               [this, term](const Result<Answer>& answer) {
+                 if (position_ != Position::leader || term_ != term) return;
+                 if (!answer || !answer->is_done()) return begin_leading(term);
+                 session_ = ClientId{answer->number};
+                 sequence_ = 0;
+                 is_leading_ = true;
+                 std::vector<NodeId> voters;
+                 for (const Member& member : engine_->status().members) {
+                   if (member.role == Role::voter) voters.push_back(member.node);
+                 }
+                 membership_->lead(term, std::move(voters), roster_, boot_time());
+               });
+}
+
+// Takes nodes in, one step at a time: into the state, into the engine, among the voters.
+void ClusterNode::arrange_members() {
+  if (!roster_.find(config_.self)) take_in(config_.self, own_hello());
+  for (const auto& [node, hello] : hellos_) {
+    if (!roster_.find(node)) take_in(node, hello);
+  }
+  const EngineStatus status = engine_->status();
+  if (is_changing_members_ || status.is_changing) return;
+  std::map<NodeId, Role> members;
+  for (const Member& member : status.members) members[member.node] = member.role;
+  const auto is_voter = [](const auto& entry) { return entry.second == Role::voter; };
+  const auto voters = static_cast<unsigned>(std::ranges::count_if(members, is_voter));
+  const unsigned wanted = voters_wanted(roster_.nodes().size(), config_.voters_max);
+  for (const auto& [id, node] : roster_.nodes()) {
+    if (node.is_lost || !roster_.view().contains(id)) continue;
+    const auto found = members.find(id);
+    const bool is_known = found != members.end();
+    const bool may_vote = voters < wanted && (!is_known || found->second != Role::voter);
+    if (may_vote) return change_members(id, is_known, Role::voter);
+    if (!is_known || found->second == Role::spare) {
+      return change_members(id, is_known, Role::standby);
+    }
+  }
+}
+
+void ClusterNode::change_members(NodeId node, bool is_known, Role role) {
+  is_changing_members_ = true;
+  const auto done = [this, node](const Result<void>& changed) {
+    is_changing_members_ = false;
+    if (!engine_) return;
+    if (!changed) {
+      spdlog::info("event=member_not_changed node={} error={}", raw(node),
+                   log_text(changed.error()));
+      return;
+    }
+    std::vector<NodeId> voters;
+    for (const Member& member : engine_->status().members) {
+      if (member.role == Role::voter) voters.push_back(member.node);
+    }
+    spdlog::info("event=members_changed node={} voters={}", raw(node), voters.size());
+    if (is_leading_) membership_->set_voters(std::move(voters));
+  };
+  if (is_known) {
+    engine_->assign(node, role, done);
+  } else {
+    engine_->add(node, role, done);
+  }
+}
+
+void ClusterNode::take_in(NodeId node, const Hello& hello) {
+  if (std::exchange(joining_[node], true)) return;
+  Join join{hello.name, hello.address, {}, hello.boot, NodeRole::voter, hello.speaks, node};
+  propose(std::move(join), [this, node](const Result<Answer>& answer) {
+    joining_.erase(node);
+    if (answer && answer->is_done()) return;
+    const std::string reason =
+        answer ? std::string(dvs::name_of(answer->code)) : dvs::to_string(answer.error());
+    spdlog::warn("event=node_not_taken_in node={} reason=\"{}\"", raw(node), reason);
+  });
+}
+
+void ClusterNode::propose_for_membership(const Command& command) {
+  const bool is_view = std::holds_alternative<ProposeView>(command);
+  const bool is_session = !is_safe_to_repeat(command);
+  Proposal proposal{is_session ? session_ : ClientId{}, is_session ? ++sequence_ : 0, command};
+  const std::uint64_t term = term_;
+  propose_here(encode_proposal(proposal), [this, is_view, term](const Result<Answer>& answer) {
+    if (!is_view || !is_leading_ || term != term_) return;
+    // Refused, or in no log: certain. Of an unknown outcome nothing is said.
+    const bool has_failed =
+        answer ? !answer->is_done() : class_of(answer.error().code) != ErrorClass::outcome_unknown;
+    if (has_failed) membership_->on_proposal_failed();
+  });
+}
+
+// --- Proposals ---
+
+void ClusterNode::propose_here(Bytes proposal, Done done) {
+  engine_->propose(std::move(proposal), [done = std::move(done)](Result<Committed> committed) {
+    if (!committed) return done(std::unexpected(committed.error()));
+    done(dvk::wire::decode_fields<Answer>(committed->answer));
+  });
+}
+
+void ClusterNode::propose(Command command, Done done) {
+  Bytes proposal = encode_proposal({ClientId{}, 0, std::move(command)});
+  const NodeId leader = engine_->status().leader;
+  if (position_ == Position::leader) return propose_here(std::move(proposal), std::move(done));
+  if (leader == no_node || requests_.size() >= requests_max) {
+    const Errc code = leader == no_node ? Errc::not_ready : Errc::queue_full;
+    return boost::asio::post(*io_, [done = std::move(done), code] { done(fail(code)); });
+  }
+  const std::uint64_t request = next_request_++;
+  requests_[request] = {std::move(done), boot_time() + request_patience};
+  send_lane(leader,
+            encode_lane_message(LaneForm::proposal, ProposalRequest{request, std::move(proposal)}));
+}
+
+void ClusterNode::on_request(NodeId from, ProposalRequest request) {
+  propose_here(std::move(request.proposal),
+               [this, from, number = request.request](const Result<Answer>& answer) {
+                 ProposalOutcome outcome{.request = number};
+                 if (answer) outcome.answer = *answer;
+                 if (!answer) outcome.code = answer.error().code;
+                 if (!answer) outcome.detail = answer.error().detail;
+                 if (engine_) send_lane(from, encode_lane_message(LaneForm::outcome, outcome));
+               });
+}
+
+void ClusterNode::end_late_requests() {
+  const TimePoint now = boot_time();
+  std::vector<Done> late;
+  std::erase_if(requests_, [&](auto& entry) {
+    if (entry.second.until > now) return false;
+    late.push_back(std::move(entry.second.done));
+    return true;
+  });
+  for (const Done& done : late) {
+    done(fail(Errc::deadline, "the leader of the cluster did not answer"));
+  }
+}
+
+}  // namespace dvs::cluster

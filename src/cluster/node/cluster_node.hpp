@@ -1,0 +1,145 @@
+// One node of a cluster that agrees: consensus, membership and what the dvk learns of both.
+//
+//   engine (own thread) ── applies ──> Replica ── news ──┐
+//     ▲ streams                                          ▼ on the loop
+//   StreamCarrier ── lane `cluster` ── Membership ── ClusterNode ──> ViewUpper (the daemon)
+//
+// The leader of the system group takes nodes in that say hello with a certificate of the cluster,
+// makes the first of them voters, and proposes what the membership asks for. A node that is not a
+// voter keeps the log all the same.
+//
+// The view that the dvk gets has every node that was taken in and is not lost: a node that is
+// merely out of the cluster's view may come back with all that lives there, so the dvk waits for it
+// until it is declared lost.
+//
+// All of it on one loop, but for Replica.
+#pragma once
+
+#include <deque>
+#include <filesystem>
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include <boost/asio/steady_timer.hpp>
+
+#include "cluster/carrier/stream_carrier.hpp"
+#include "cluster/engine/engine.hpp"
+#include "cluster/membership/membership.hpp"
+#include "cluster/node/lane_message.hpp"
+#include "cluster/node/replica.hpp"
+#include "dvk/daemon/node_links.hpp"
+#include "dvk/daemon/view_source.hpp"
+
+namespace dvs::cluster {
+
+struct ClusterNodeConfig {
+  NodeId self{};
+  std::string name;                 // of the node in the cluster: one label of a host name
+  std::string address;              // where other nodes reach its links
+  std::filesystem::path directory;  // of the log; made if it is missing
+  std::filesystem::path boot_file;  // in a directory that does not outlive the machine's boot
+  bool is_first = false;            // begins a new cluster, where there is none yet
+  unsigned voters_max = 3;          // odd
+  MembershipSettings membership;
+};
+
+// For people and programs.
+struct ClusterStatus {
+  EngineStatus engine;
+  View view;
+  std::vector<Node> nodes;
+  bool is_frozen = true;
+};
+
+class ClusterNode final : public dvk::daemon::ViewSource,
+                          EngineUpper,
+                          StreamUpper,
+                          dvk::daemon::ClusterLaneUpper {
+ public:
+  explicit ClusterNode(ClusterNodeConfig config);
+  ~ClusterNode() override;
+
+  // ViewSource. Errors of start: those of Engine::start; invalid_argument (no links).
+  Result<void> start(dvk::daemon::ViewUpper& upper, boost::asio::io_context& io,
+                     dvk::daemon::NodeLinks* links) override;
+  void stop(boost::asio::io_context& io) override;
+
+  // Proposes a command, wherever the leader is. `done` is called once, on the loop. Errors: those
+  // of Engine::propose, deadline (outcome unknown: nobody answered in time).
+  using Done = std::function<void(Result<Answer>)>;
+  void propose(Command command, Done done);
+  ClusterStatus status() const;
+
+ private:
+  struct Waiting {
+    Done done;
+    TimePoint until;
+  };
+
+  // EngineUpper
+  void on_role_change(Position position, std::uint64_t term, NodeId leader) override;
+  void wants_stream(NodeId to, runtime::Fd stream) override;
+  // StreamUpper
+  bool has_room(NodeId node) override;
+  void send(NodeId node, Bytes message) override;
+  void on_stream(NodeId from, runtime::Fd end) override;
+  // ClusterLaneUpper
+  void on_cluster_message(NodeId from, BytesView message) override;
+  void on_cluster_up(NodeId node, bool has_restarted) override;
+  void on_cluster_lost(NodeId node) override;
+  void on_cluster_room(NodeId node) override;
+
+  Result<BootId> take_boot(bool is_fresh) const;
+  Result<void> take(NodeId from, LaneForm form, BytesView body);
+  void send_lane(NodeId node, Bytes message);
+  Hello own_hello() const;
+
+  void on_news(RosterNews news);
+  void tell_view(const RosterNews& news);
+  void act(const Actions& actions);
+  void propose_for_membership(const Command& command);
+  boost::asio::awaitable<void> tick_forever();
+
+  // Leading
+  void begin_leading(std::uint64_t term);
+  void open_session(std::uint64_t term);
+  void take_in(NodeId node, const Hello& hello);
+  void arrange_members();
+  void change_members(NodeId node, bool is_known, Role role);
+
+  // Proposals
+  void propose_here(Bytes proposal, Done done);
+  void on_request(NodeId from, ProposalRequest request);
+  void end_late_requests();
+
+  ClusterNodeConfig config_;
+  BootId boot_{};
+  dvk::daemon::ViewUpper* upper_ = nullptr;
+  boost::asio::io_context* io_ = nullptr;
+  dvk::daemon::NodeLinks* links_ = nullptr;
+
+  Replica replica_;
+  std::unique_ptr<Engine> engine_;
+  std::optional<Membership> membership_;
+  std::optional<StreamCarrier> carrier_;
+  std::optional<dvk::link::TaskScope> scope_;
+
+  Roster roster_;
+  std::map<NodeId, Hello> hellos_;  // of the present sessions
+  Position position_ = Position::follower;
+  std::uint64_t term_ = 0;
+  bool is_leading_ = false;  // and has applied what came before
+  ClientId session_{};       // of the leading node, for what it proposes of its own
+  std::uint64_t sequence_ = 0;
+  bool is_changing_members_ = false;
+  std::map<NodeId, bool> joining_;  // nodes whose Join is under way
+  bool is_frozen_ = true;
+
+  std::map<std::uint64_t, Waiting> requests_;  // forwarded
+  std::uint64_t next_request_ = 1;
+};
+
+}  // namespace dvs::cluster
