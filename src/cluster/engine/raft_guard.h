@@ -9,7 +9,9 @@
 //   * a message that would cause a cut or a snapshot while either is under way is dropped; the
 //   leader
 //     sends it again, and Raft does not mind;
-//   * appends that fail are reported when all under way have ended, the newest first;
+//   * appends that fail are reported when all under way have ended, the newest first (which makes
+//   that rarer,
+//     but does not end it: see README.md);
 //   * it says when closing is safe.
 // It needs no private knowledge: raft_io is a table of functions.
 #pragma once
