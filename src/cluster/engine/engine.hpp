@@ -125,9 +125,8 @@ struct Committed {
 //   not_leader    nothing happened; the text and status().leader say who leads
 //   not_ready     nothing happened; no leader is known, or leadership is just being handed over
 //   queue_full    nothing happened; too much is under way
-//   unreachable   outcome unknown: leadership was lost, the disk failed (os_errno) or the engine
-//   was
-//                 stopped while it was under way
+//   unreachable   outcome unknown; leadership was lost, the disk failed (os_errno) or the engine
+//                 was stopped while it was under way
 //   detached      nothing happened; the engine has been stopped
 //   system        nothing happened; the engine has failed, or the disk is full
 // A leader that is cut off from the majority steps down within two election timeouts, so a proposal

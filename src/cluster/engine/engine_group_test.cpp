@@ -292,7 +292,7 @@ TEST(EngineGroup, StoppingWhileTheLogIsBeingCutIsSafe) {
   TestGroup group(3);
   ASSERT_TRUE(group.form());
   std::vector<std::string> acknowledged;
-  for (int round = 0; round < 24; ++round) {
+  for (int round = 0; round < 12; ++round) {
     TestMember& old = group.leader();
     const auto number = static_cast<unsigned>(raw(old.node()));
     group.isolate(number);

@@ -7,9 +7,9 @@
 // closing or by the disk, it takes the log back once for each in the order of their making, which
 // corrupts its memory from the second on. So this stands between libraft and its writer:
 //   * a message that would cause a cut or a snapshot while either is under way is dropped; the
-//   leader
-//     sends it again, and Raft does not mind;
-//   * appends that fail are reported when all under way have ended, the newest first;
+//     leader sends it again, and Raft does not mind;
+//   * appends that fail are reported when all under way have ended, the newest first. That makes
+//     the last of these rarer but does not end it (README.md);
 //   * it says when closing is safe.
 // It needs no private knowledge: raft_io is a table of functions.
 #pragma once
