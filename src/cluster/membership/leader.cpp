@@ -6,6 +6,8 @@
 namespace dvs::cluster {
 namespace {
 
+using namespace std::chrono_literals;
+
 constexpr std::size_t rounds_max = 64;
 constexpr Duration repeat_proposal_after = 200ms;
 constexpr Duration ping_lost_every = 1s;

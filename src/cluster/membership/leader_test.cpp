@@ -9,6 +9,8 @@
 namespace dvs::cluster {
 namespace {
 
+using namespace std::chrono_literals;
+
 constexpr BootId boot{7};
 
 class LeaderTest : public testing::Test {

@@ -6,6 +6,8 @@
 namespace dvs::cluster {
 namespace {
 
+using namespace std::chrono_literals;
+
 // True time, in seconds, that passes while a clock of that rate counts `duration`.
 double true_seconds(Duration duration, double rate_ppm) {
   return std::chrono::duration<double>(duration).count() / (1 + rate_ppm / 1e6);

@@ -8,24 +8,22 @@
 
 namespace dvs::cluster {
 
-using namespace std::chrono_literals;
-
 struct MembershipSettings {
-  Duration heartbeat = 100ms;
+  Duration heartbeat = std::chrono::milliseconds(100);
   // Silent for that long: other ways to the node are tried.
-  Duration suspect = 500ms;
+  Duration suspect = std::chrono::milliseconds(500);
   // Silent for that long, by the leader's clock: the node may be left out of the view.
-  Duration view_lease = 800ms;
+  Duration view_lease = std::chrono::milliseconds(800);
   // A node out of view that was heard for that long without such a gap comes back.
-  Duration stable = 300ms;
+  Duration stable = std::chrono::milliseconds(300);
   // Out of view and silent for that long: lost.
-  Duration lost_after = 10s;
+  Duration lost_after = std::chrono::seconds(10);
   // How much faster or slower than true time a clock may run, in millionths.
   std::uint32_t drift_ppm = 500;
   // Before its lease ends a node begins to freeze; that long it may take.
-  Duration freeze_margin = 50ms;
+  Duration freeze_margin = std::chrono::milliseconds(50);
   // The owner calls tick() at least that often.
-  Duration tick = 20ms;
+  Duration tick = std::chrono::milliseconds(20);
 };
 
 // How long a holder may rely on a grant, by its own clock, from the sending of the heartbeat that

@@ -5,6 +5,8 @@
 namespace dvs::cluster::simulation {
 namespace {
 
+using namespace std::chrono_literals;
+
 constexpr Duration step_length = 2ms;
 constexpr unsigned authorities = 3;
 

@@ -30,7 +30,7 @@ struct Options {
   unsigned nodes = 5;
   unsigned voters = 3;  // nodes 1..voters
   unsigned loss_permille = 0;
-  Duration delay_max = 5ms;
+  Duration delay_max = std::chrono::milliseconds(5);
   std::uint32_t drift_ppm = 500;
   MembershipSettings settings;
 };

@@ -13,6 +13,8 @@
 namespace dvs::cluster::simulation {
 namespace {
 
+using namespace std::chrono_literals;
+
 template <class Body>
 void for_seeds(std::uint64_t count, const Body& body) {
   std::uint64_t first = 1;

@@ -47,7 +47,7 @@ struct State::Executor {
 Outcome State::execute(std::uint64_t index, const Command& command) {
   std::vector<Change> changes;
   const Outcome outcome = std::visit(Executor{*this, index, changes}, command);
-  DVS_ASSERT(outcome || changes.empty());  // what is refused changes nothing
+  if (!outcome) DVS_ASSERT(changes.empty());  // what is refused changes nothing
   for (Change& change : changes) history_.add(index, std::move(change));
   return outcome;
 }
@@ -80,7 +80,8 @@ Answer State::decide(std::uint64_t index, BytesView entry) {
 }
 
 Answer State::apply(std::uint64_t index, BytesView entry) {
-  DVS_ASSERT(index > applied_ && index < count_max);
+  DVS_ASSERT(index > applied_);
+  DVS_ASSERT(index < count_max);
   applied_ = index;
   const Answer answer = decide(index, entry);
   history_.trim(index);
