@@ -7,6 +7,7 @@
 
 #include "apps/dvsd_command_line.hpp"
 #include "apps/dvsd_pki.hpp"
+#include "cluster/node/cluster_node.hpp"
 #include "dvk/daemon/control_server.hpp"
 #include "dvk/daemon/daemon.hpp"
 #include "dvk/daemon/log.hpp"
@@ -29,6 +30,29 @@ int serve(const Control& control) {
   return answer->starts_with(R"({"ok":true)") ? 0 : exit_failure;
 }
 
+dvs::cluster::ClusterNodeConfig cluster_config(const dvk::daemon::Config& config) {
+  dvs::cluster::ClusterNodeConfig cluster;
+  cluster.self = config.node;
+  cluster.name = fmt::format("n{}", dvs::raw(config.node));
+  cluster.address = config.has_links()
+                        ? fmt::format("{}:{}", config.listen_host, config.listen_port)
+                        : std::string("none");
+  cluster.directory = config.state_dir / "consensus";
+  cluster.boot_file = config.run_dir / "boot";
+  cluster.is_first = config.consensus->is_first;
+  cluster.voters_max = config.consensus->voters_max;
+  cluster.membership.lost_after = config.consensus->lost_after;
+  return cluster;
+}
+
+dvs::Result<void> run_daemon(const dvk::daemon::Config& config) {
+  DVS_TRY(const auto daemon, dvk::daemon::Daemon::create(config));
+  if (config.consensus) {
+    daemon->use_views(std::make_unique<dvs::cluster::ClusterNode>(cluster_config(config)));
+  }
+  return daemon->run();
+}
+
 int serve(const Run& request) {
   auto config = dvk::daemon::load_config(request.overrides);
   if (!config) {
@@ -41,8 +65,7 @@ int serve(const Run& request) {
     return cluster ? 0 : exit_usage;
   }
   dvk::daemon::set_up_log(config->log_level);
-  auto daemon = dvk::daemon::Daemon::create(*std::move(config));
-  const auto result = daemon ? (*daemon)->run() : std::unexpected(daemon.error());
+  const auto result = run_daemon(*config);
   if (result) return 0;
   spdlog::critical("event=failed error={}", dvk::daemon::log_text(result.error()));
   return exit_failure;

@@ -97,6 +97,10 @@ void Cluster::write_configuration(int node) const {
        << "[timings]\nheartbeat_ms = " << options_.heartbeat.count()
        << "\nsuspect_ms = " << options_.suspect.count()
        << "\ngive_up_ms = " << options_.give_up.count() << "\n";
+  if (options_.is_agreed) {
+    file << "[consensus]\nfirst = " << (node == 1 ? "true" : "false")
+         << "\nlost_after_ms = " << options_.lost_after.count() << "\n";
+  }
   for (int peer = 1; peer <= options_.nodes; ++peer) {
     if (peer == node) continue;
     file << "[[peers]]\nid = " << peer << "\naddress = \"" << Network::address(node, peer) << ":"

@@ -50,6 +50,9 @@ struct ClusterOptions {
   std::string configuration{};
   std::string log_level = "info";
   bool is_plaintext = false;  // links without TLS
+  // The nodes agree on who is a member, and node 1 begins.
+  bool is_agreed = false;
+  std::chrono::milliseconds lost_after = 2s;
 };
 
 class Cluster {

@@ -17,16 +17,6 @@ namespace {
 constexpr auto request_patience = std::chrono::seconds(5);
 constexpr std::size_t requests_max = 4096;
 
-const char* name_of(Position position) {
-  switch (position) {
-    case Position::follower: return "follower";
-    case Position::candidate: return "candidate";
-    case Position::leader: return "leader";
-    case Position::failed: return "failed";
-  }
-  return "unknown";
-}
-
 // The largest odd number of voters that there are nodes for.
 unsigned voters_wanted(std::size_t nodes, unsigned most) {
   const auto count = static_cast<unsigned>(std::min<std::size_t>(nodes, most));

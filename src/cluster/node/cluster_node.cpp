@@ -8,6 +8,8 @@
 #include <fstream>
 #include <utility>
 
+#include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <boost/asio/as_tuple.hpp>
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/post.hpp>
@@ -69,6 +71,8 @@ Result<void> ClusterNode::start(dvk::daemon::ViewUpper& upper, asio::io_context&
   engine.node = config_.self;
   engine.directory = config_.directory;
   engine.is_first = config_.is_first;
+  engine.election_timeout = config_.election_timeout;
+  engine.heartbeat = config_.election_timeout / 5;
   engine.post = [&io](std::function<void()> function) { asio::post(io, std::move(function)); };
   upper_->on_frozen(true);
   DVS_TRY(engine_, Engine::start(std::move(engine), replica_, *this));
@@ -113,6 +117,23 @@ ClusterStatus ClusterNode::status() const {
   status.nodes = roster_.image();
   status.is_frozen = is_frozen_;
   return status;
+}
+
+std::string ClusterNode::status_json() const {
+  const ClusterStatus now = status();
+  std::vector<unsigned> voters, members, lost;
+  for (const Member& member : now.engine.members) {
+    if (member.role == Role::voter) voters.push_back(raw(member.node));
+  }
+  for (const NodeId member : now.view.members) members.push_back(raw(member));
+  for (const Node& node : now.nodes) {
+    if (node.is_lost) lost.push_back(raw(node.id));
+  }
+  return fmt::format(R"({{"kind":"agreed","position":"{}","term":{},"leader":{},"voters":[{}],)"
+                     R"("view":{{"number":{},"members":[{}]}},"lost":[{}],"frozen":{}}})",
+                     name_of(now.engine.position), now.engine.term, raw(now.engine.leader),
+                     fmt::join(voters, ","), now.view.number, fmt::join(members, ","),
+                     fmt::join(lost, ","), now.is_frozen);
 }
 
 // --- The lane ---
@@ -233,12 +254,22 @@ void ClusterNode::act(const Actions& actions) {
     is_frozen_ = *actions.standing == Actions::Standing::must_freeze;
     upper_->on_frozen(is_frozen_);
   }
-  if (!actions.must_take_new_boot) return;
-  // What lived here has ended for all others. The next start of the daemon is another boot.
-  if (const auto boot = take_boot(true); !boot) {
-    spdlog::error("event=boot_not_written error={}", log_text(boot.error()));
+  if (!is_frozen_) has_acted_ = true;
+  if (actions.must_take_new_boot) take_new_boot();
+}
+
+// What lived here under the boot that was declared lost has ended for all others.
+void ClusterNode::take_new_boot() {
+  const auto boot = take_boot(true);
+  if (!boot) spdlog::error("event=boot_not_written error={}", log_text(boot.error()));
+  // The next start of the daemon is the new boot; before it has acted, this one is as good.
+  if (!boot || has_acted_) return upper_->on_own_loss();
+  boot_ = *boot;
+  spdlog::info("event=new_boot");
+  membership_->set_boot(boot_, boot_time());
+  for (const auto& [node, hello] : hellos_) {
+    send_lane(node, encode_lane_message(LaneForm::hello, own_hello()));
   }
-  upper_->on_own_loss();
 }
 
 }  // namespace dvs::cluster

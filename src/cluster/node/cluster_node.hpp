@@ -43,8 +43,21 @@ struct ClusterNodeConfig {
   std::filesystem::path boot_file;  // in a directory that does not outlive the machine's boot
   bool is_first = false;            // begins a new cluster, where there is none yet
   unsigned voters_max = 3;          // odd
+  // Twice the engine's own: on a machine whose cores are all busy a shorter one finds leaders dead
+  // that are merely late.
+  std::chrono::milliseconds election_timeout{300};
   MembershipSettings membership;
 };
+
+constexpr const char* name_of(Position position) {
+  switch (position) {
+    case Position::follower: return "follower";
+    case Position::candidate: return "candidate";
+    case Position::leader: return "leader";
+    case Position::failed: return "failed";
+  }
+  return "unknown";
+}
 
 // For people and programs.
 struct ClusterStatus {
@@ -66,6 +79,7 @@ class ClusterNode final : public dvk::daemon::ViewSource,
   Result<void> start(dvk::daemon::ViewUpper& upper, boost::asio::io_context& io,
                      dvk::daemon::NodeLinks* links) override;
   void stop(boost::asio::io_context& io) override;
+  std::string status_json() const override;
 
   // Proposes a command, wherever the leader is. `done` is called once, on the loop. Errors: those
   // of Engine::propose, deadline (outcome unknown: nobody answered in time).
@@ -93,6 +107,7 @@ class ClusterNode final : public dvk::daemon::ViewSource,
   void on_cluster_room(NodeId node) override;
 
   Result<BootId> take_boot(bool is_fresh) const;
+  void take_new_boot();
   Result<void> take(NodeId from, LaneForm form, BytesView body);
   void send_lane(NodeId node, Bytes message);
   Hello own_hello() const;
@@ -137,6 +152,7 @@ class ClusterNode final : public dvk::daemon::ViewSource,
   bool is_changing_members_ = false;
   std::map<NodeId, bool> joining_;  // nodes whose Join is under way
   bool is_frozen_ = true;
+  bool has_acted_ = false;  // was ever thawed
 
   std::map<std::uint64_t, Waiting> requests_;  // forwarded
   std::uint64_t next_request_ = 1;

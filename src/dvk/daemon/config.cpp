@@ -163,6 +163,19 @@ void read_timings(const toml::table& table, Config& config, TomlProblem& problem
   }
 }
 
+void read_consensus(const toml::table& table, Config& config, TomlProblem& problem) {
+  TomlReader reader(table, "consensus", problem);
+  ConsensusConfig consensus;
+  reader.read("first", consensus.is_first);
+  reader.read("voters", consensus.voters_max, 1, 5);
+  if (consensus.voters_max % 2 == 0) reader.wrong("voters", "must be 1, 3 or 5");
+  std::int64_t lost_after = consensus.lost_after.count();
+  reader.read("lost_after_ms", lost_after, 1000, 3'600'000);
+  consensus.lost_after = std::chrono::milliseconds(lost_after);
+  reader.refuse_unknown();
+  config.consensus = consensus;
+}
+
 void read_root(const toml::table& table, Config& config, TomlProblem& problem) {
   TomlReader reader(table, "", problem);
   reader.read("node", config.node, 1, 65535);
@@ -184,6 +197,7 @@ void read_root(const toml::table& table, Config& config, TomlProblem& problem) {
   }
   if (const auto* part = reader.table("certificate")) read_certificate(*part, config, problem);
   if (const auto* part = reader.table("timings")) read_timings(*part, config, problem);
+  if (const auto* part = reader.table("consensus")) read_consensus(*part, config, problem);
   reader.tables("peers", [&](const toml::table& peer) { read_peer(peer, config, problem); });
   reader.tables("containers",
                 [&](const toml::table& part) { read_container(part, config, problem); });

@@ -48,6 +48,13 @@ struct TimingConfig {
   std::chrono::milliseconds give_up{10000};  // silence before the link is declared lost
 };
 
+// The nodes agree on who is a member. Without it the list of peers is the membership, for ever.
+struct ConsensusConfig {
+  bool is_first = false;  // begins a new cluster, where the state directory has none yet
+  unsigned voters_max = 3;
+  std::chrono::milliseconds lost_after{10000};  // out of view for so long: lost, with all on it
+};
+
 struct Config {
   NodeId node{1};
   std::string cluster;  // empty: what the certificates say
@@ -60,6 +67,7 @@ struct Config {
   bool insecure_plaintext = false;
   bool is_compressing = false;
   TimingConfig timings;
+  std::optional<ConsensusConfig> consensus;
   std::size_t endpoints_max = 16384;     // of all containers together
   std::size_t ring_bytes = 1024 * 1024;  // from daemon to process and back, each
   std::string log_level = "info";

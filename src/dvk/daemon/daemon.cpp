@@ -40,6 +40,13 @@ node::Policy make_policy(const Config& config) {
   return node::Policy(std::move(rules));
 }
 
+// "1,2,4"
+std::string member_list(const node::View& view) {
+  std::vector<unsigned> numbers;
+  for (const NodeId member : view.members) numbers.push_back(dvs::raw(member));
+  return fmt::format("{}", fmt::join(numbers, ","));
+}
+
 // Every endpoint costs some descriptors.
 void raise_descriptor_limit() {
   rlimit limit{};
@@ -317,7 +324,8 @@ void Daemon::on_bulk_room(NodeId node) {
 }
 
 void Daemon::on_view(const node::View& view) {
-  spdlog::info("event=view number={} members={}", view.number, view.members.size());
+  spdlog::info("event=view number={} members={}", view.number, member_list(view));
+  view_ = view;
   with_core([&] { core_.install_view(view, now_); });
 }
 
@@ -363,9 +371,11 @@ std::string Daemon::answer(std::string_view command) {
 std::string Daemon::status() const {
   return fmt::format(
       R"({{"ok":true,"node":{},"boot":{},"link_port":{},"connections":{},"endpoints":{},)"
-      R"("dropped_packets":{},"turns":{},"sleeps":{},"links":{}}})",
+      R"("dropped_packets":{},"turns":{},"sleeps":{},"view":{{"number":{},"members":[{}]}},)"
+      R"("membership":{},"links":{}}})",
       dvs::raw(config_.node), boot_, link_port(), attach_->size(), core_.endpoint_count(),
-      output_.dropped_packets(), turns_, sleeps_, links_ ? links_->status_json() : "[]");
+      output_.dropped_packets(), turns_, sleeps_, view_.number, member_list(view_),
+      view_source_->status_json(), links_ ? links_->status_json() : "[]");
 }
 
 }  // namespace dvk::daemon

@@ -104,6 +104,7 @@ class Daemon final : AttachUpper, LinksUpper, ViewUpper {
   std::unique_ptr<NodeLinks> links_;  // may be null
   std::unique_ptr<AttachServer> attach_;
   std::unique_ptr<ControlServer> control_;
+  node::View view_;
   ring::PhaseHabit giving_way_;
   TimePoint now_{};
   std::uint64_t turns_ = 0;

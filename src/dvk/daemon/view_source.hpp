@@ -3,6 +3,7 @@
 #pragma once
 
 #include <algorithm>
+#include <string>
 #include <utility>
 
 #include <boost/asio/io_context.hpp>
@@ -37,6 +38,8 @@ class ViewSource {
   virtual Result<void> start(ViewUpper& upper, boost::asio::io_context& io, NodeLinks* links) = 0;
   // Runs `io` until nothing of the source is left on it. The links still work.
   virtual void stop(boost::asio::io_context& io) = 0;
+  // What it knows of the membership, for people and programs, as a JSON object.
+  virtual std::string status_json() const = 0;
 };
 
 // This node and its configured peers, as view number 1, for ever.
@@ -54,6 +57,7 @@ class StaticView final : public ViewSource {
     return {};
   }
   void stop(boost::asio::io_context&) override {}
+  std::string status_json() const override { return R"({"kind":"static"})"; }
 
  private:
   node::View view_;
