@@ -125,6 +125,7 @@ std::string ClusterNode::status_json() const {
   for (const Member& member : now.engine.members) {
     if (member.role == Role::voter) voters.push_back(raw(member.node));
   }
+  std::ranges::sort(voters);
   for (const NodeId member : now.view.members) members.push_back(raw(member));
   for (const Node& node : now.nodes) {
     if (node.is_lost) lost.push_back(raw(node.id));
