@@ -5,6 +5,7 @@
 
 #include <fmt/format.h>
 
+#include "apps/daemon_api.hpp"
 #include "apps/dvsd_command_line.hpp"
 #include "apps/dvsd_pki.hpp"
 #include "dvk/daemon/control_server.hpp"
@@ -29,6 +30,12 @@ int serve(const Control& control) {
   return answer->starts_with(R"({"ok":true)") ? 0 : exit_failure;
 }
 
+dvs::Result<void> run_daemon(const dvk::daemon::Config& config) {
+  DVS_TRY(const auto daemon, dvk::daemon::Daemon::create(config));
+  DVS_CHECK(daemon->extend(make_api(config)));
+  return daemon->run();
+}
+
 int serve(const Run& request) {
   auto config = dvk::daemon::load_config(request.overrides);
   if (!config) {
@@ -41,8 +48,7 @@ int serve(const Run& request) {
     return cluster ? 0 : exit_usage;
   }
   dvk::daemon::set_up_log(config->log_level);
-  auto daemon = dvk::daemon::Daemon::create(*std::move(config));
-  const auto result = daemon ? (*daemon)->run() : std::unexpected(daemon.error());
+  const auto result = run_daemon(*config);
   if (result) return 0;
   spdlog::critical("event=failed error={}", dvk::daemon::log_text(result.error()));
   return exit_failure;
