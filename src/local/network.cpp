@@ -82,9 +82,11 @@ void remove_namespace_folder() {
   ::rmdir(namespace_folder);
 }
 
+// By `bridge`, not `ip link set ... type bridge_slave`: that one lets the port forward again at
+// once.
 Result<void> set_connected(const Plan& plan, int node, bool is_connected) {
-  return run({"ip", "-n", switch_name(plan), "link", "set", node_name(node), "type", "bridge_slave",
-              "state", is_connected ? port_forwarding : port_disabled});
+  return run({"bridge", "-n", switch_name(plan), "link", "set", "dev", node_name(node), "state",
+              is_connected ? port_forwarding : port_disabled});
 }
 
 }  // namespace dvs::local
