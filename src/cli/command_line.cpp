@@ -81,10 +81,13 @@ void Tree::add_watching(CLI::App& app) {
   CLI::App* events = add(app, "events", "what happened on a node", show_events);
   events->add_flag("-f,--follow", options_.follow, "stay, and show what comes");
   events->add_option("--since", options_.since, "only what came after event number N")
+      ->check(CLI::NonNegativeNumber)
       ->type_name("N");
   CLI::App* logs = add(app, "logs", "the log of a node of the local cluster", show_log);
   logs->add_flag("-f,--follow", options_.follow, "stay, and show what comes");
-  logs->add_option("-n,--tail", options_.tail, "only the last N lines")->type_name("N");
+  logs->add_option("-n,--tail", options_.tail, "only the last N lines")
+      ->check(CLI::NonNegativeNumber)
+      ->type_name("N");
   add(app, "version", "versions of dvs and of the dvsd it speaks to", show_version);
 }
 

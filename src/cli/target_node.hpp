@@ -20,7 +20,8 @@ struct TargetNode {
 
 // What --socket says; what --at says; the first node of the local cluster that answers, if there is
 // one; the system's own dvsd. Errors: invalid_argument (no such node or cluster; both options).
-Result<TargetNode> choose_target(const Options& options, const local::RecordStore& store = local::RecordStore());
+Result<TargetNode> choose_target(const Options& options,
+                                 const local::RecordStore& store = local::RecordStore());
 
 Result<ApiClient> connect(const Options& options);
 
