@@ -34,6 +34,7 @@ namespace http = boost::beast::http;
 using asio::awaitable;
 using asio::local::stream_protocol;
 using boost::system::error_code;
+using namespace std::chrono_literals;
 
 namespace {
 
@@ -43,7 +44,10 @@ constexpr auto as_result = asio::as_tuple(asio::use_awaitable);
 
 constexpr std::size_t event_piece_bytes = std::size_t{64} * 1024;
 // After descriptors ran out, so that the loop is not kept busy by failures.
-constexpr auto accept_pause = std::chrono::milliseconds(100);
+constexpr auto accept_pause = 100ms;
+// So long readers of streams may take to hear that they end.
+constexpr auto farewell_time = 100ms;
+constexpr auto farewell_step = 5ms;
 
 std::optional<Method> method_of(http::verb verb) {
   if (verb == http::verb::get) return Method::get;
@@ -101,6 +105,7 @@ class HttpServer final : public Server {
     Connection(stream_protocol::socket socket, asio::io_context& io)
         : stream(std::move(socket)), news(io) {}
     Stream stream;
+    bool is_streaming = false;
     asio::steady_timer news;  // cancelled when there are events, or the server stops
   };
 
@@ -155,9 +160,17 @@ awaitable<void> HttpServer::stop() {
   acceptor_.close(ignored);
   ::unlink(path_.c_str());
   for (Connection& connection : connections_) {
-    connection.stream.close();
     connection.news.cancel();
+    if (!connection.is_streaming) connection.stream.close();
   }
+  // Streams are ended in order, unless their reader is too slow for that.
+  asio::steady_timer pause(io_);
+  for (auto waited = 0ms; waited < farewell_time && !connections_.empty();
+       waited += farewell_step) {
+    pause.expires_after(farewell_step);
+    co_await pause.async_wait(as_result);
+  }
+  for (Connection& connection : connections_) connection.stream.close();
   co_await scope_.stop();
 }
 
@@ -237,6 +250,7 @@ awaitable<bool> HttpServer::write(Connection& connection,
 // --- The stream of events ------------------------------------------------------------------------
 
 awaitable<void> HttpServer::write_events(Connection& connection, EventStream stream) {
+  connection.is_streaming = true;
   http::response<http::empty_body> header(http::status::ok, 11);
   header.set(http::field::content_type, "application/x-ndjson");
   header.keep_alive(false);

@@ -249,8 +249,10 @@ TEST_F(ApiServer, StoppingEndsEverything) {
   const RawClient silent(path()), follower(path());
   ASSERT_TRUE(follower.say(request("GET /v1/events?follow=true")));
   ASSERT_TRUE(await_connections(2));
-  stop();
+  std::thread stopping([this] { stop(); });
+  EXPECT_TRUE(follower.hear().ends_with("0\r\n\r\n")) << "the stream ends in order";
   EXPECT_EQ(silent.hear(), "");
+  stopping.join();
 }
 
 }  // namespace

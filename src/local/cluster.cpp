@@ -168,6 +168,12 @@ Result<void> make(const RecordStore& store, Record& record, const Progress& prog
 
 Result<void> remove_all(const RecordStore& store, const Record& record);
 
+// ip's folder goes with the last cluster, when the first one found none.
+bool owns_namespace_folder(const RecordStore& store) {
+  return !has_namespace_folder() ||
+         std::ranges::any_of(store.list(), &Record::made_namespace_folder);
+}
+
 }  // namespace
 
 Result<Record> bring_up(const RecordStore& store, const Plan& plan, const std::string& daemon,
@@ -177,7 +183,7 @@ Result<Record> bring_up(const RecordStore& store, const Plan& plan, const std::s
   Record record{.plan = plan,
                 .boot_id = boot_id(),
                 .daemon = daemon,
-                .made_namespace_folder = plan.has_network() && !has_namespace_folder(),
+                .made_namespace_folder = plan.has_network() && owns_namespace_folder(store),
                 .daemons = std::vector<ProcessIdentity>(static_cast<std::size_t>(plan.nodes))};
   if (!result) {
     // The folder may have been made for the lock alone.

@@ -154,9 +154,13 @@ void keep_to_cores(const std::vector<int>& cores) {
   give_up(arguments[0]);
 }
 
-Result<std::uint64_t> start_time_of(pid_t pid) {
-  DVS_TRY(const ProcessLine line, parse_process_line(read_text(fmt::format("/proc/{}/stat", pid))));
-  return line.start_time;
+Result<ProcessLine> process_line(std::int64_t pid) {
+  return parse_process_line(read_text(fmt::format("/proc/{}/stat", pid)));
+}
+
+// Dead, though nobody has asked yet how it ended.
+bool is_zombie(const ProcessLine& line) {
+  return line.state == 'Z' || line.state == 'X';
 }
 
 }  // namespace
@@ -178,9 +182,9 @@ Result<ProcessIdentity> launch(const Launch& launch,
     go.first.close();
     become(launch, log, network, go.second, arguments.data());
   }
-  const auto start_time = start_time_of(pid);
-  const ProcessIdentity process{pid, start_time.value_or(0)};
-  const Result<void> result = start_time ? record(process) : std::unexpected(start_time.error());
+  const auto line = process_line(pid);
+  const ProcessIdentity process{pid, line ? line->start_time : 0};
+  const Result<void> result = line ? record(process) : std::unexpected(line.error());
   if (!result) {
     go.first.close();
     ::waitpid(pid, nullptr, 0);
@@ -222,8 +226,8 @@ Result<Fd> open_process(const ProcessIdentity& process) {
   if (!fd && errno == ESRCH) return fail(Errc::peer_died, "it is gone");
   if (!fd) return fail_os("pidfd_open");
   // The pidfd means one process for ever: if the pid still is what it was, this is it.
-  const auto start_time = start_time_of(pid);
-  if (!start_time || *start_time != process.start_time) {
+  const auto line = process_line(pid);
+  if (!line || is_zombie(*line) || line->start_time != process.start_time) {
     return fail(Errc::peer_died, "it is gone, and its pid means another process");
   }
   return fd;
@@ -231,8 +235,8 @@ Result<Fd> open_process(const ProcessIdentity& process) {
 
 ProcessState state_of(const ProcessIdentity& process) {
   if (!open_process(process)) return ProcessState::dead;
-  const auto line = parse_process_line(read_text(fmt::format("/proc/{}/stat", process.pid)));
-  if (!line || line->state == 'Z' || line->state == 'X') return ProcessState::dead;
+  const auto line = process_line(process.pid);
+  if (!line || is_zombie(*line)) return ProcessState::dead;
   return line->state == 'T' || line->state == 't' ? ProcessState::paused : ProcessState::running;
 }
 

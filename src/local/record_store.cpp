@@ -61,6 +61,18 @@ Result<std::optional<Record>> RecordStore::read(const std::string& name) const {
   return fail(record.error().code, file.string() + ": " + record.error().detail);
 }
 
+std::vector<Record> RecordStore::list() const {
+  std::vector<Record> records;
+  std::error_code error;
+  for (fs::directory_iterator entry(folder_, error), end; !error && entry != end;
+       entry.increment(error)) {
+    if (entry->path().extension() != ".json") continue;
+    auto record = read(entry->path().stem().string());
+    if (record && *record) records.push_back(**std::move(record));
+  }
+  return records;
+}
+
 Result<Fd> RecordStore::lock() const {
   while (true) {
     std::error_code error;

@@ -28,6 +28,9 @@ class RecordStore {
   // Nothing: there is no such cluster. Errors: as parse_record, system; the detail names the file.
   Result<std::optional<Record>> read(const std::string& name) const;
 
+  // All that can be read, in no particular order.
+  std::vector<Record> list() const;
+
   // Makes the folder if needed. Waits while another process holds it. Errors: system.
   Result<runtime::Fd> lock() const;
   // Both with the lock held. Replaces the record as a whole, also across a power failure.
