@@ -4,6 +4,7 @@
 // they name commands, and what that command offers is offered.
 #include "cli/completion.hpp"
 
+#include <algorithm>
 #include <vector>
 
 #include <CLI/CLI.hpp>
@@ -27,7 +28,11 @@ void add_options(const CLI::App& app, Place& place) {
   for (const CLI::Option* option : app.get_options()) {
     if (option->get_positional() || option->get_group().empty()) continue;
     for (const std::string& name : option->get_lnames()) {
-      place.options.push_back({"--" + name, option->get_description()});
+      const std::string text = "--" + name;
+      // Every command has its own --help.
+      if (std::ranges::find(place.options, text, &Word::text) == place.options.end()) {
+        place.options.push_back({text, option->get_description()});
+      }
     }
   }
 }
