@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <csignal>
 #include <cstdlib>
 #include <filesystem>
 #include <sstream>
@@ -134,8 +135,20 @@ int show_cluster(const Options& options) {
 
 namespace {
 
-void tell_progress(const std::string& text) {
+volatile std::sig_atomic_t is_interrupted = 0;
+
+// The first Ctrl-C lets `up` take back what it made, the second one ends it where it is; `down`
+// then does the rest.
+void catch_interrupts() {
+  struct sigaction action {};
+  action.sa_handler = [](int) { is_interrupted = 1; };
+  action.sa_flags = SA_RESTART | SA_RESETHAND;
+  for (const int signal : {SIGINT, SIGTERM, SIGHUP}) ::sigaction(signal, &action, nullptr);
+}
+
+bool tell_progress(const std::string& text) {
   fmt::print(stderr, "{}\n", text);
+  return is_interrupted == 0;
 }
 
 bool is_program(const fs::path& path) {
@@ -176,7 +189,7 @@ bool await_links(const local::Plan& plan) {
   const auto deadline = std::chrono::steady_clock::now() + links_patience;
   for (int node = 1; node <= plan.nodes; ++node) {
     while (!has_all_links(plan, node)) {
-      if (std::chrono::steady_clock::now() > deadline) return false;
+      if (is_interrupted != 0 || std::chrono::steady_clock::now() > deadline) return false;
       std::this_thread::sleep_for(poll_interval);
     }
   }
@@ -231,6 +244,7 @@ int bring_cluster_up(const Options& options) {
   if (plan.nodes * plan.cores_per_node > cores) {
     tell_progress(fmt::format("this machine has {} cores: nodes share them", cores));
   }
+  catch_interrupts();
   const auto record = local::bring_up(store, plan, daemon->string(), tell_progress);
   return record ? report_up(*record, options) : complain(record.error());
 }

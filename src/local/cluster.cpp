@@ -152,15 +152,19 @@ Result<void> make_files(const Plan& plan) {
 
 Result<void> make(const RecordStore& store, Record& record, const Progress& progress) {
   const Plan& plan = record.plan;
-  progress(fmt::format("files and certificates in {}", plan.directory.string()));
+  const auto go_on = [&](const std::string& what) -> Result<void> {
+    if (progress(what)) return {};
+    return fail(Errc::cancelled, "interrupted; what was made has been taken away");
+  };
+  DVS_CHECK(go_on(fmt::format("files and certificates in {}", plan.directory.string())));
   DVS_CHECK(make_files(plan));
   if (plan.has_network()) {
-    progress(fmt::format("{} networks, joined by a bridge", plan.nodes));
+    DVS_CHECK(go_on(fmt::format("{} networks, joined by a bridge", plan.nodes)));
     DVS_CHECK(make_network(plan));
   }
   for (int node = 1; node <= plan.nodes; ++node) {
     DVS_CHECK(start_daemon(store, record, node));
-    progress(fmt::format("{} is up, pid {}", node_name(node), record.daemon_of(node).pid));
+    DVS_CHECK(go_on(fmt::format("{} is up, pid {}", node_name(node), record.daemon_of(node).pid)));
   }
   record.is_complete = true;
   return store.write(record);

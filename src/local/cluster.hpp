@@ -15,13 +15,13 @@
 
 namespace dvs::local {
 
-// Told what is being done, a line each.
-using Progress = std::function<void(const std::string&)>;
+// Told what is being done, a line each. False: to be given up.
+using Progress = std::function<bool(const std::string&)>;
 
 // Makes the nodes and starts a dvsd on each; returns when all of them answer. If it cannot, what
 // was made is taken away again. Blocks. Errors: name_in_use (such a cluster is there, or something
 // with the names it needs), not_permitted (not root), invalid_argument, unsupported, system,
-// deadline (a daemon does not answer; its last words are in the detail).
+// deadline (a daemon does not answer; its last words are in the detail), cancelled.
 Result<Record> bring_up(const RecordStore& store, const Plan& plan, const std::string& daemon,
                         const Progress& progress);
 

@@ -248,6 +248,36 @@ TEST_F(LocalClusterTest, DownAfterUpWasKilledAnywhere) {
   }
 }
 
+// A dvsd that does this to the dvs that starts it, before it begins its work.
+fs::path daemon_that(const std::string& command) {
+  const fs::path path = "/tmp/dvsd-that-harms-" + std::to_string(getpid());
+  std::ofstream(path) << "#!/bin/sh\n"
+                      << command << "\nexec " << Cluster::daemon_program() << " \"$@\"\n";
+  fs::permissions(path, fs::perms::owner_all);
+  return path;
+}
+
+TEST_F(LocalClusterTest, AnInterruptedUpTakesBackWhatItMade) {
+  const LocalCluster cluster;
+  const fs::path daemon = daemon_that("kill -INT $PPID");
+  const Outcome outcome = cluster.dvs("cluster up --local 3 --dvsd " + daemon.string());
+  EXPECT_EQ(outcome.exit_code, 1);
+  EXPECT_TRUE(contains(outcome.output, "interrupted")) << outcome.output;
+  EXPECT_FALSE(fs::exists(cluster.record()));
+  expect_no_trace();
+  fs::remove(daemon);
+}
+
+TEST_F(LocalClusterTest, DownAfterUpWasKilledByItsOwnChild) {
+  const LocalCluster cluster;
+  const fs::path daemon = daemon_that("kill -KILL $PPID");
+  EXPECT_EQ(cluster.dvs("cluster up --local 3 --dvsd " + daemon.string()).exit_code, 128 + SIGKILL);
+  EXPECT_TRUE(fs::exists(cluster.record()));
+  cluster.must("cluster down");
+  expect_no_trace();
+  fs::remove(daemon);
+}
+
 TEST_F(LocalClusterTest, DownEndsWhatElseRunsOnTheNodes) {
   const LocalCluster cluster;
   cluster.must("cluster up --local 2");
