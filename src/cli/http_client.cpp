@@ -72,6 +72,10 @@ Result<void> Exchange::connect() {
   const auto error = finish([&](auto then) { stream_.async_connect(endpoint, std::move(then)); });
   if (!error) return {};
   if (error == beast::error::timeout) return failed("connecting to", error);
+  if (error == asio::error::access_denied) {
+    return fail(Errc::not_permitted,
+                "the dvsd at " + socket_ + " is for its owner alone; try it as root");
+  }
   return fail(Errc::unreachable, "no dvsd answers at " + socket_ + " (" + error.message() + ")");
 }
 

@@ -26,8 +26,8 @@ class HttpClient {
 
   const std::string& socket() const { return socket_; }
 
-  // Errors: unreachable (nobody listens there), deadline, protocol_violation (no HTTP, or the reply
-  // broke off), system.
+  // Errors: unreachable (nobody listens there), not_permitted (not ours to ask), deadline,
+  // protocol_violation (no HTTP, or the reply broke off), system.
   Result<HttpReply> get(const std::string& target) const;
   Result<HttpReply> post(const std::string& target, const std::string& body) const;
 

@@ -34,7 +34,7 @@ std::string remedy_for(const Error& error) {
     return "\nStart it with: systemctl start dvsd, make a local cluster with: dvs cluster up "
            "--local 3, or name another one with --socket or --at.";
   }
-  if (error.code == Errc::system && error.os_errno == EACCES) return "\nTry it as root.";
+
   return {};
 }
 

@@ -225,6 +225,12 @@ TEST_F(LocalClusterTest, OrdinaryUsersAreToldThatRootIsNeeded) {
   const Outcome outcome = as_user({"cluster", "up", "--local", "2"});
   EXPECT_EQ(outcome.exit_code, 1);
   EXPECT_TRUE(contains(outcome.output, "sudo")) << outcome.output;
+  {
+    const LocalCluster others;
+    others.must("cluster up --local 1");
+    const std::string socket = others.directory() / "n1/run/api.sock";
+    EXPECT_TRUE(contains(as_user({"--socket", socket, "node", "ls"}).output, "try it as root"));
+  }
   // A lone node needs nothing.
   EXPECT_EQ(as_user({"cluster", "up", "--local", "1"}).exit_code, 0);
   EXPECT_EQ(as_user({"node", "ls"}).exit_code, 0);
