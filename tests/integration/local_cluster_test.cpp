@@ -28,10 +28,26 @@ class LocalClusterTest : public testing::Test {
   void SetUp() override {
     if (const std::string reason = reason_to_skip_local(); !reason.empty()) GTEST_SKIP() << reason;
     before_ = traces();
+    // Not by pid: it is the same in every test's process namespace.
+    std::string name = "/tmp/dvs-local-test-XXXXXX";
+    scratch_ = mkdtemp(name.data());
+    fs::permissions(scratch_, fs::perms(0755));
+  }
+  void TearDown() override {
+    if (!scratch_.empty()) fs::remove_all(scratch_);
+  }
+  // A dvsd that does this to the dvs that starts it, before it begins its work.
+  std::string daemon_that(const std::string& command) const {
+    const fs::path path = scratch_ / "dvsd";
+    std::ofstream(path) << "#!/bin/sh\n"
+                        << command << "\nexec " << Cluster::daemon_program() << " \"$@\"\n";
+    fs::permissions(path, fs::perms::owner_all);
+    return path;
   }
   void expect_no_trace() const { EXPECT_EQ(traces(), before_); }
 
   std::string before_;
+  fs::path scratch_;
 };
 
 bool contains(const std::string& text, const std::string& part) {
@@ -155,7 +171,7 @@ TEST_F(LocalClusterTest, AKilledDaemonIsDeadUntilItIsStarted) {
 TEST_F(LocalClusterTest, EventsAreFollowed) {
   const LocalCluster cluster;
   cluster.must("cluster up --local 2");
-  const fs::path log = "/tmp/dvs-events-" + std::to_string(getpid());
+  const fs::path log = scratch_ / "events";
   Child follower = cluster.start("events --follow --since 3", log);
   cluster.must("dev pause n2");
   const auto read = [&] {
@@ -170,7 +186,6 @@ TEST_F(LocalClusterTest, EventsAreFollowed) {
   EXPECT_FALSE(contains(read(), "started"));
   cluster.must("cluster down");
   EXPECT_EQ(follower.wait(patience), 0) << "the stream ends with the daemon, in order";
-  fs::remove(log);
 }
 
 // --- What is in the way --------------------------------------------------------------------------
@@ -214,7 +229,7 @@ TEST_F(LocalClusterTest, ADaemonThatDoesNotStartIsToldAndAllTakenBack) {
 }
 
 TEST_F(LocalClusterTest, OrdinaryUsersAreToldThatRootIsNeeded) {
-  const fs::path home = "/tmp/dvs-user-" + std::to_string(getpid());
+  const fs::path home = scratch_ / "home";
   fs::create_directory(home);
   ASSERT_EQ(chown(home.c_str(), 65534, 65534), 0);
   const std::vector<std::string> environment = {"HOME=" + home.string(), "DVS_CLUSTER=test"};
@@ -235,7 +250,6 @@ TEST_F(LocalClusterTest, OrdinaryUsersAreToldThatRootIsNeeded) {
   EXPECT_EQ(as_user({"cluster", "up", "--local", "1"}).exit_code, 0);
   EXPECT_EQ(as_user({"node", "ls"}).exit_code, 0);
   EXPECT_EQ(as_user({"cluster", "down"}).exit_code, 0);
-  fs::remove_all(home);
   expect_no_trace();
 }
 
@@ -254,34 +268,23 @@ TEST_F(LocalClusterTest, DownAfterUpWasKilledAnywhere) {
   }
 }
 
-// A dvsd that does this to the dvs that starts it, before it begins its work.
-fs::path daemon_that(const std::string& command) {
-  const fs::path path = "/tmp/dvsd-that-harms-" + std::to_string(getpid());
-  std::ofstream(path) << "#!/bin/sh\n"
-                      << command << "\nexec " << Cluster::daemon_program() << " \"$@\"\n";
-  fs::permissions(path, fs::perms::owner_all);
-  return path;
-}
-
 TEST_F(LocalClusterTest, AnInterruptedUpTakesBackWhatItMade) {
   const LocalCluster cluster;
-  const fs::path daemon = daemon_that("kill -INT $PPID");
-  const Outcome outcome = cluster.dvs("cluster up --local 3 --dvsd " + daemon.string());
+  const Outcome outcome =
+      cluster.dvs("cluster up --local 3 --dvsd " + daemon_that("kill -INT $PPID"));
   EXPECT_EQ(outcome.exit_code, 1);
   EXPECT_TRUE(contains(outcome.output, "interrupted")) << outcome.output;
   EXPECT_FALSE(fs::exists(cluster.record()));
   expect_no_trace();
-  fs::remove(daemon);
 }
 
 TEST_F(LocalClusterTest, DownAfterUpWasKilledByItsOwnChild) {
   const LocalCluster cluster;
-  const fs::path daemon = daemon_that("kill -KILL $PPID");
-  EXPECT_EQ(cluster.dvs("cluster up --local 3 --dvsd " + daemon.string()).exit_code, 128 + SIGKILL);
+  const std::string daemon = daemon_that("kill -KILL $PPID");
+  EXPECT_EQ(cluster.dvs("cluster up --local 3 --dvsd " + daemon).exit_code, 128 + SIGKILL);
   EXPECT_TRUE(fs::exists(cluster.record()));
   cluster.must("cluster down");
   expect_no_trace();
-  fs::remove(daemon);
 }
 
 TEST_F(LocalClusterTest, DownEndsWhatElseRunsOnTheNodes) {
