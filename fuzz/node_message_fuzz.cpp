@@ -69,15 +69,15 @@ class World final : public node::Output {
   }
   bool has_bulk_room(NodeId) override { return ++serial % 3 != 0; }
   void copy_start_to_node(NodeId, const wire::CopyStart& start) override { check(start); }
-  void send_pieces(NodeId, std::span<PieceToSend> pieces) override {
-    for (PieceToSend& piece : pieces) piece.result = touch(piece.from, piece.head.bytes);
+  void send_pieces(NodeId, std::span<node::PieceToSend> pieces) override {
+    for (node::PieceToSend& piece : pieces) piece.result = touch(piece.from, piece.head.bytes);
   }
-  Result<void> read_memory(const MemoryPlace& place, std::span<std::byte> into) override {
+  Result<void> read_memory(const node::MemoryPlace& place, std::span<std::byte> into) override {
     std::ranges::fill(into, std::byte{1});
     return touch(place, into.size());
   }
-  void write_pieces(std::span<PieceToWrite> pieces) override {
-    for (PieceToWrite& piece : pieces) piece.result = touch(piece.to, piece.bytes.size());
+  void write_pieces(std::span<node::PieceToWrite> pieces) override {
+    for (node::PieceToWrite& piece : pieces) piece.result = touch(piece.to, piece.bytes.size());
   }
   std::uint64_t fresh_serial() override { return ++serial; }
   bool was_given(std::uint64_t number) override { return number <= serial; }
@@ -88,7 +88,7 @@ class World final : public node::Output {
     require(wire::decode_variant<wire::NodeMessage>(BytesView(bytes).subspan(1)).has_value());
   }
   // A piece is never larger than announced, and only of processes that are there.
-  Result<void> touch(const MemoryPlace& place, std::size_t bytes) {
+  Result<void> touch(const node::MemoryPlace& place, std::size_t bytes) {
     require(containers.contains(place.owner));
     if (place.side.offset + place.position > 1'000'000 || bytes > 1'000'000) {
       return dvs::fail(dvs::Errc::bad_address);

@@ -20,7 +20,7 @@ constexpr const char* socket_name = "api.sock";
 
 struct LinkReport {
   NodeId node{};
-  std::string lane;   // "message" or "bulk"
+  std::string lane;   // "message", "bulk" or "cluster"
   std::string state;  // "connecting", "up", "suspect", "reconnecting" or "down"
   std::uint64_t frames_sent = 0, bytes_sent = 0;
   std::uint64_t frames_received = 0, bytes_received = 0;

@@ -33,7 +33,7 @@ std::optional<Number> parse_number(std::string_view text) {
 
 // --- The reports as JSON -------------------------------------------------------------------------
 
-// The better state comes first; that of a node is that of its worse lane.
+// The better state comes first; that of a node is that of its worst lane.
 constexpr std::array<std::string_view, 5> link_states = {"up", "suspect", "reconnecting",
                                                          "connecting", "down"};
 

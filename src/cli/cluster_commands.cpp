@@ -6,6 +6,7 @@
 #include <csignal>
 #include <cstdlib>
 #include <filesystem>
+#include <set>
 #include <sstream>
 #include <thread>
 
@@ -67,12 +68,14 @@ std::string daemon_text(const std::optional<local::Record>& record, const std::s
 
 std::string links_text(const json::value& cluster, const std::string& id) {
   std::string text;
+  std::set<std::string> states;
   for (const json::value& link : array_in(cluster, "links")) {
     if (text_of(link, "node") != id) continue;
-    text += fmt::format("{}{} {}", text.empty() ? "" : ", ", text_of(link, "lane"),
-                        text_of(link, "state"));
+    const std::string state = text_of(link, "state");
+    states.insert(state);
+    text += fmt::format("{}{} {}", text.empty() ? "" : ", ", text_of(link, "lane"), state);
   }
-  return text;
+  return states.size() == 1 ? "all " + *states.begin() : text;
 }
 
 std::string member_list(const json::array& members) {

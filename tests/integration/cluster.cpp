@@ -159,7 +159,7 @@ std::uint64_t Cluster::link_number(int node, int peer, const std::string& key) c
 
 void Cluster::await_links() const {
   const std::regex up(R"("state":"up")");
-  const auto expected = static_cast<std::ptrdiff_t>(2 * (options_.nodes - 1));  // two lanes each
+  const auto expected = static_cast<std::ptrdiff_t>(3 * (options_.nodes - 1));  // three lanes each
   const auto end = std::chrono::steady_clock::now() + patience;
   for (int node = 1; node <= options_.nodes; ++node) {
     while (true) {

@@ -27,9 +27,11 @@ struct Receiver {
   }
   void start(LoadThreads& threads) {
     threads.start("receiver", [this, &threads] {
-      while (!threads.is_stopping()) {
+      // What the senders have flushed lies in the mailbox: that is still taken.
+      for (bool is_empty = false; !threads.is_stopping() || !is_empty;) {
         const auto incoming = endpoint.receive(100ms);
         if (incoming) ledger.take(endpoint, *incoming);
+        is_empty = !incoming;
         if (!incoming && incoming.error() != dvk::Errc::deadline) must(incoming, "receive");
       }
     });

@@ -62,7 +62,9 @@ TEST_F(LocalClusterTest, UpIsSeenByEveryCommandAndDownLeavesNothing) {
 
   const json::value status = cluster.json("cluster status");
   EXPECT_EQ(status.at("members").as_array().size(), 3U);
-  EXPECT_EQ(status.at("links").as_array().size(), 4U);
+  for (const json::value& link : status.at("links").as_array()) {
+    EXPECT_EQ(link.at("state").as_string(), "up") << link;
+  }
   EXPECT_TRUE(status.at("suspected").as_array().empty());
   for (int node = 1; node <= 3; ++node) {
     EXPECT_EQ(cluster.daemon_state(node), "running");

@@ -70,10 +70,13 @@ class Journey {
   void serve(LoadThreads& hosts, Endpoint& endpoint, Ledger& ledger) {
     is_over_ = !run_options().wants_more(moves_, rounds_);
     const auto until = std::chrono::steady_clock::now() + random_pause(20);
-    while (!hosts.is_stopping() && (is_over_ || std::chrono::steady_clock::now() < until)) {
+    // At the end, what the senders have flushed lies in the mailbox: that is still taken.
+    for (bool is_empty = false; !hosts.is_stopping() || !is_empty;) {
+      if (!is_over_ && std::chrono::steady_clock::now() >= until) break;
       const auto incoming =
           endpoint.receive(is_over_ ? dvk::Deadline(100ms) : dvk::Deadline(until));
       if (incoming) ledger.take(endpoint, *incoming);
+      is_empty = !incoming;
       if (!incoming && incoming.error() != dvk::Errc::deadline) must(incoming, "receive");
     }
   }

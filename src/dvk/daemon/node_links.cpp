@@ -71,6 +71,7 @@ class LinkSetLinks final : public NodeLinks, link::LinkSetUpper {
   LinkSetLinks(const Config& config, LinksUpper& upper);
   Result<void> open(boost::asio::io_context& io, link::LinkSetConfig config);
 
+  void set_cluster(ClusterLaneUpper* upper) override { cluster_ = upper; }
   void start() override { set_->start(); }
   void stop(boost::asio::io_context& io) override;
   bool send_control(NodeId node, Lane lane, Bytes message) override;
@@ -105,6 +106,7 @@ class LinkSetLinks final : public NodeLinks, link::LinkSetUpper {
   void on_express(dvs::runtime::Fd socket, const link::ExpressToken& token) override;
 
   void on_session(NodeId node, Lane lane, const LinkEvent& event);
+  void on_cluster_event(NodeId node, const LinkEvent& event);
   void drop_waiting(NodeId node);
   void send_waiting(NodeId node, Lane lane);
   Waiting& waiting(NodeId node, Lane lane) {
@@ -117,6 +119,7 @@ class LinkSetLinks final : public NodeLinks, link::LinkSetUpper {
   };
 
   LinksUpper& upper_;
+  ClusterLaneUpper* cluster_ = nullptr;
   bool is_encrypting_ = true;
   bool is_stopping_ = false;
   std::map<link::ExpressToken, Expected> expected_;
@@ -193,14 +196,15 @@ bool LinkSetLinks::send_control(NodeId node, Lane lane, Bytes message) {
   if (queue.bytes > waiting_bytes_max) {
     spdlog::error("event=link_overflow node={} lane={} bytes={}", raw(node), link::name_of(lane),
                   queue.bytes);
-    drop_waiting(node);
+    for (Waiting& each : peers_.at(node).waiting) each = {};
     overflowed_.insert(node);
   }
   return true;
 }
 
+// Of the lanes of the dvk.
 void LinkSetLinks::drop_waiting(NodeId node) {
-  for (Waiting& queue : peers_.at(node).waiting) queue = {};
+  for (const Lane lane : {Lane::message, Lane::bulk}) waiting(node, lane) = {};
 }
 
 void LinkSetLinks::send_waiting(NodeId node, Lane lane) {
@@ -226,22 +230,29 @@ void LinkSetLinks::settle() {
   const auto nodes = std::exchange(overflowed_, {});
   for (const NodeId node : nodes) {
     upper_.on_link_down(node);
+    if (cluster_ != nullptr) cluster_->on_cluster_lost(node);
     if (set_->state(node) != LinkState::down) upper_.on_link_up(node, false);
+    const bool has_cluster = set_->state(node, Lane::cluster) != LinkState::down;
+    if (cluster_ != nullptr && has_cluster) cluster_->on_cluster_up(node, false);
   }
 }
 
 // --- From the links ---
 
-void LinkSetLinks::on_message(NodeId from, Lane, BytesView payload) {
-  upper_.on_node_message(from, payload);
+void LinkSetLinks::on_message(NodeId from, Lane lane, BytesView payload) {
+  if (lane != Lane::cluster) return upper_.on_node_message(from, payload);
+  if (cluster_ != nullptr) cluster_->on_cluster_message(from, payload);
 }
 
 void LinkSetLinks::on_event(NodeId node, Lane lane, const LinkEvent& event) {
+  if (event.kind == LinkEvent::Kind::state_changed) {
+    upper_.on_link_state({node, lane, event.state, event.lost_frames});
+  }
+  if (lane == Lane::cluster) return on_cluster_event(node, event);
   switch (event.kind) {
     case LinkEvent::Kind::state_changed:
       spdlog::info("event=link_state node={} lane={} state={} lost_frames={}", raw(node),
                    link::name_of(lane), core::name_of(event.state), event.lost_frames);
-      upper_.on_link_state({node, lane, event.state, event.lost_frames});
       if (event.state != LinkState::down) return;
       drop_waiting(node);
       return upper_.on_link_down(node);
@@ -250,6 +261,24 @@ void LinkSetLinks::on_event(NodeId node, Lane lane, const LinkEvent& event) {
       send_waiting(node, lane);
       if (lane == Lane::bulk && has_room(node, lane)) upper_.on_bulk_room(node);
       return;
+  }
+}
+
+// The dvk neither uses this lane nor learns anything from it.
+void LinkSetLinks::on_cluster_event(NodeId node, const LinkEvent& event) {
+  Waiting& queue = waiting(node, Lane::cluster);
+  const bool is_lost =
+      (event.kind == LinkEvent::Kind::state_changed && event.state == LinkState::down) ||
+      (event.kind == LinkEvent::Kind::new_session && event.cause != SessionCause::first);
+  if (is_lost) queue = {};
+  if (event.kind == LinkEvent::Kind::room_available) send_waiting(node, Lane::cluster);
+  if (cluster_ == nullptr) return;
+  if (is_lost) cluster_->on_cluster_lost(node);
+  if (event.kind == LinkEvent::Kind::new_session) {
+    cluster_->on_cluster_up(node, event.cause == SessionCause::peer_restarted);
+  }
+  if (event.kind == LinkEvent::Kind::room_available && queue.messages.empty()) {
+    cluster_->on_cluster_room(node);
   }
 }
 

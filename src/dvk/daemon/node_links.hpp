@@ -50,6 +50,21 @@ class LinksUpper {
   ~LinksUpper() = default;
 };
 
+// What the cluster layer hears of its lane. May call NodeLinks, except stop.
+class ClusterLaneUpper {
+ public:
+  virtual void on_cluster_message(NodeId from, dvs::BytesView message) = 0;
+  // A session has begun: the node can be sent to. `has_restarted`: it is a new daemon.
+  virtual void on_cluster_up(NodeId node, bool has_restarted) = 0;
+  // What was under way in either direction is lost. Told before on_cluster_up where the session is
+  // another one.
+  virtual void on_cluster_lost(NodeId node) = 0;
+  virtual void on_cluster_room(NodeId node) = 0;
+
+ protected:
+  ~ClusterLaneUpper() = default;
+};
+
 class NodeLinks {
  public:
   // What may wait for room beyond what the link retains, per node and lane; beyond it the link
@@ -63,6 +78,8 @@ class NodeLinks {
                                                    std::uint64_t boot, LinksUpper& upper);
   virtual ~NodeLinks() = default;
 
+  // Who hears of the lane `cluster`; nobody by default. Before start; must outlive stop.
+  virtual void set_cluster(ClusterLaneUpper* upper) = 0;
   virtual void start() = 0;
   // Runs `io` until the links are closed.
   virtual void stop(boost::asio::io_context& io) = 0;

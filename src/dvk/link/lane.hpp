@@ -16,11 +16,17 @@ namespace dvk::link {
 enum class Lane : std::uint8_t {
   message = 0,  // packets, directory, moves: short, and never behind a copy
   bulk = 1,     // copies
+  cluster = 2,  // consensus and heartbeats: nothing else may delay them
 };
-constexpr std::size_t lane_count = 2;
-constexpr std::array<Lane, lane_count> all_lanes = {Lane::message, Lane::bulk};
+constexpr std::size_t lane_count = 3;
+constexpr std::array<Lane, lane_count> all_lanes = {Lane::message, Lane::bulk, Lane::cluster};
 constexpr const char* name_of(Lane lane) {
-  return lane == Lane::message ? "message" : "bulk";
+  switch (lane) {
+    case Lane::message: return "message";
+    case Lane::bulk: return "bulk";
+    case Lane::cluster: return "cluster";
+  }
+  return "unknown";
 }
 
 // Where the link listener of a node can be reached.

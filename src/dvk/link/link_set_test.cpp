@@ -31,7 +31,7 @@ class LinkSetTest : public ::testing::TestWithParam<bool> {
 INSTANTIATE_TEST_SUITE_P(Transports, LinkSetTest, ::testing::Values(false, true),
                          [](const auto& parameter) { return parameter.param ? "Plain" : "Tls"; });
 
-TEST_P(LinkSetTest, TwoNodesExchangeOnBothLanes) {
+TEST_P(LinkSetTest, TwoNodesExchangeOnAllLanes) {
   TestNode& a = cluster.make(1);
   TestNode& b = cluster.make(2);
   cluster.start_all();
@@ -40,15 +40,18 @@ TEST_P(LinkSetTest, TwoNodesExchangeOnBothLanes) {
   ASSERT_TRUE(b.send(one, Lane::message, "reply").has_value());
   ASSERT_TRUE(b.send(one, Lane::bulk, std::string(wire::max_frame_payload, 'b')).has_value());
   ASSERT_TRUE(a.send(two, Lane::bulk, "").has_value());
+  ASSERT_TRUE(a.send(two, Lane::cluster, "vote").has_value());
   ASSERT_TRUE(cluster.run_until([&] {
-    return a.messages.size() == 2 && b.messages[{one, Lane::bulk}].size() == 1;
+    return a.messages.size() == 2 && b.messages[{one, Lane::bulk}].size() == 1 &&
+           b.messages[{one, Lane::cluster}].size() == 1;
   }));
+  EXPECT_EQ((b.messages[{one, Lane::cluster}]), std::vector<std::string>{"vote"});
   EXPECT_EQ((b.messages[{one, Lane::message}]), std::vector<std::string>{"early"});
   EXPECT_EQ((b.messages[{one, Lane::bulk}]), std::vector<std::string>{""});
   EXPECT_EQ((a.messages[{two, Lane::message}]), std::vector<std::string>{"reply"});
   EXPECT_EQ((a.messages[{two, Lane::bulk}]),
             std::vector<std::string>{std::string(wire::max_frame_payload, 'b')});
-  EXPECT_EQ(a.count(LinkEvent::Kind::new_session), 2U);
+  EXPECT_EQ(a.count(LinkEvent::Kind::new_session), lane_count);
   EXPECT_EQ(a.links->peer_boot(two), 102U);
   EXPECT_TRUE(a.failures.empty());
 }
@@ -131,8 +134,9 @@ TEST_P(LinkSetTest, AHundredCutsUnderTrafficLoseAndDoubleNothing) {
     if (HasFatalFailure()) return;
   }
   EXPECT_TRUE(cluster.run_until([&] { return forth.is_complete() && back.is_complete(); }));
-  EXPECT_EQ(a.count(LinkEvent::Kind::new_session), 2U) << "one per lane: the session went on";
-  EXPECT_EQ(b.count(LinkEvent::Kind::new_session), 2U);
+  EXPECT_EQ(a.count(LinkEvent::Kind::new_session), lane_count)
+      << "one per lane: the session went on";
+  EXPECT_EQ(b.count(LinkEvent::Kind::new_session), lane_count);
   const auto* statistics = a.links->statistics(two, Lane::message);
   ASSERT_NE(statistics, nullptr);
   EXPECT_EQ(statistics->connections, 101U);
@@ -163,7 +167,7 @@ TEST_P(LinkSetTest, ARestartedPeerIsANewSession) {
     if (lane == Lane::message) lost = event.lost_frames;
   }
   EXPECT_GE(lost, 1U);
-  EXPECT_EQ(a.count(LinkEvent::Kind::new_session), 2U);
+  EXPECT_EQ(a.count(LinkEvent::Kind::new_session), lane_count);
 }
 
 TEST_P(LinkSetTest, AFullQueueRefusesAndThenAnnouncesRoom) {
