@@ -5,6 +5,7 @@
 
 #include <fmt/format.h>
 
+#include "apps/daemon_api.hpp"
 #include "apps/dvsd_command_line.hpp"
 #include "apps/dvsd_pki.hpp"
 #include "cluster/node/cluster_node.hpp"
@@ -50,6 +51,7 @@ dvs::Result<void> run_daemon(const dvk::daemon::Config& config) {
   if (config.consensus) {
     daemon->use_views(std::make_unique<dvs::cluster::ClusterNode>(cluster_config(config)));
   }
+  DVS_CHECK(daemon->extend(make_api(config)));
   return daemon->run();
 }
 

@@ -45,7 +45,7 @@ class CleanStop : public testing::Test {
 };
 
 TEST_F(CleanStop, IdleDaemonsLeaveNothing) {
-  EXPECT_EQ(sockets_of(1), (std::set<std::string>{"control.sock", "dvk.sock"}));
+  EXPECT_EQ(sockets_of(1), (std::set<std::string>{"api.sock", "control.sock", "dvk.sock"}));
   cluster->stop_daemon(1);
   EXPECT_TRUE(sockets_of(1).empty());
   EXPECT_EQ(entries_of("/dev/shm"), shared_memory);

@@ -122,6 +122,12 @@ Result<void> Daemon::open(const ClusterId& cluster) {
 
 Daemon::~Daemon() = default;
 
+Result<void> Daemon::extend(std::unique_ptr<Extension> extension) {
+  DVS_CHECK(extension->start(io_, *this));
+  extensions_.push_back(std::move(extension));
+  return {};
+}
+
 // --- The loop
 // ----------------------------------------------------------------------------------------
 
@@ -239,6 +245,8 @@ Result<void> Daemon::stop() {
   notify_systemd("STOPPING=1");
   now_ = Clock::now();
   control_.reset();
+  for (const auto& extension : extensions_) extension->stop(io_);
+  extensions_.clear();
   attach_->close_all();
   view_source_->stop(io_);
   if (links_) {
@@ -286,6 +294,7 @@ void Daemon::with_core(Call call) {
 void Daemon::on_hello(AttachedProcess& process, const wire::Hello& hello) {
   with_core(
       [&] { core_.on_hello(process.handle(), process.container(), process.uid(), hello, now_); });
+  tell_processes_changed();
 }
 
 void Daemon::on_message(AttachedProcess& process, const wire::ToDaemon& message, BytesView state) {
@@ -299,6 +308,7 @@ void Daemon::on_packet(AttachedProcess& process, const wire::Packet& packet) {
 
 void Daemon::on_closed(AttachedProcess& process) {
   with_core([&] { core_.on_process_closed(process.handle(), now_); });
+  tell_processes_changed();
 }
 
 void Daemon::on_node_message(NodeId from, BytesView message) {
@@ -323,15 +333,25 @@ void Daemon::on_bulk_room(NodeId node) {
   has_work_ = true;
 }
 
+void Daemon::on_link_state(const LinkChange& change) {
+  for (const auto& extension : extensions_) extension->on_link_state(change);
+}
+
+void Daemon::tell_processes_changed() {
+  for (const auto& extension : extensions_) extension->on_processes_changed();
+}
+
 void Daemon::on_view(const node::View& view) {
   spdlog::info("event=view number={} members={}", view.number, member_list(view));
   view_ = view;
   with_core([&] { core_.install_view(view, now_); });
+  for (const auto& extension : extensions_) extension->on_view(view);
 }
 
 void Daemon::on_node_lost(NodeId node) {
   spdlog::warn("event=node_lost node={}", dvs::raw(node));
   with_core([&] { core_.on_node_lost(node, now_); });
+  for (const auto& extension : extensions_) extension->on_node_lost(node);
 }
 
 void Daemon::on_frozen(bool is_frozen) {
@@ -348,7 +368,7 @@ void Daemon::on_own_loss() {
 // -----------------------------------------------------------------------------------------
 
 std::string Daemon::answer(std::string_view command) {
-  if (command == "status") return status();
+  if (command == "status") return status_json();
   if (command == "stop") {
     is_stopping_ = true;
     return R"({"ok":true})";
@@ -359,7 +379,7 @@ std::string Daemon::answer(std::string_view command) {
     const char* end = command.data() + command.size();
     const auto [stop, error] = std::from_chars(command.data() + cut.size(), end, number);
     if (error == std::errc{} && stop == end) {
-      const bool was_connected = links_ && links_->cut(NodeId{number});
+      const bool was_connected = this->cut(NodeId{number});
       return fmt::format(R"({{"ok":true,"was_connected":{}}})", was_connected);
     }
   }
@@ -368,7 +388,20 @@ std::string Daemon::answer(std::string_view command) {
       json_text(fmt::format("unknown command \"{}\"; known: status, cut N, stop", command)));
 }
 
-std::string Daemon::status() const {
+DaemonStatus Daemon::status() const {
+  return {.node = config_.node,
+          .boot = boot_,
+          .link_port = link_port(),
+          .connections = attach_->size(),
+          .endpoints = core_.endpoint_count(),
+          .dropped_packets = output_.dropped_packets(),
+          .turns = turns_,
+          .sleeps = sleeps_,
+          .view = view_,
+          .links = links_ ? links_->status() : std::vector<LinkStatus>{}};
+}
+
+std::string Daemon::status_json() const {
   return fmt::format(
       R"({{"ok":true,"node":{},"boot":{},"link_port":{},"connections":{},"endpoints":{},)"
       R"("dropped_packets":{},"turns":{},"sleeps":{},"view":{{"number":{},"members":[{}]}},)"

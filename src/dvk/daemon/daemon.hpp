@@ -13,6 +13,7 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/posix/stream_descriptor.hpp>
@@ -20,6 +21,7 @@
 
 #include "dvk/daemon/attach_server.hpp"
 #include "dvk/daemon/control_server.hpp"
+#include "dvk/daemon/extension.hpp"
 #include "dvk/daemon/node_links.hpp"
 #include "dvk/daemon/node_output.hpp"
 #include "dvk/daemon/serial_store.hpp"
@@ -30,7 +32,7 @@
 
 namespace dvk::daemon {
 
-class Daemon final : AttachUpper, LinksUpper, ViewUpper {
+class Daemon final : AttachUpper, LinksUpper, ViewUpper, DaemonControl {
  public:
   // Takes the directories, binds all sockets. Blocks for disk writes. Errors: as the parts give
   // them; the detail says which part and what to do.
@@ -41,6 +43,11 @@ class Daemon final : AttachUpper, LinksUpper, ViewUpper {
 
   // Takes views from here, and not from the static list. Before run.
   void use_views(std::unique_ptr<ViewSource> source) { view_source_ = std::move(source); }
+
+
+  // Starts a service beside what the daemon does itself. To be called before run. Errors: as the
+  // extension gives them.
+  Result<void> extend(std::unique_ptr<Extension> extension);
 
   // Runs until SIGTERM, SIGINT or the control command `stop`; then ends in order, within a second.
   // Errors: system (a failure that makes it impossible to go on), peer_died (the cluster has
@@ -80,14 +87,21 @@ class Daemon final : AttachUpper, LinksUpper, ViewUpper {
   void on_link_up(NodeId node, bool has_restarted) override;
   void on_link_down(NodeId node) override;
   void on_bulk_room(NodeId node) override;
+  void on_link_state(const LinkChange& change) override;
   // --- ViewUpper ---
   void on_view(const node::View& view) override;
   void on_node_lost(NodeId node) override;
   void on_frozen(bool is_frozen) override;
   void on_own_loss() override;
 
+  // --- DaemonControl ---
+  DaemonStatus status() const override;
+  bool cut(NodeId node) override { return links_ && links_->cut(node); }
+  void request_stop() override { is_stopping_ = true; }
+
+  void tell_processes_changed();
   std::string answer(std::string_view command);
-  std::string status() const;
+  std::string status_json() const;
 
   const Config config_;
   DirectoryLock state_lock_, run_lock_;
@@ -105,6 +119,7 @@ class Daemon final : AttachUpper, LinksUpper, ViewUpper {
   std::unique_ptr<AttachServer> attach_;
   std::unique_ptr<ControlServer> control_;
   node::View view_;
+  std::vector<std::unique_ptr<Extension>> extensions_;
   ring::PhaseHabit giving_way_;
   TimePoint now_{};
   std::uint64_t turns_ = 0;

@@ -87,7 +87,7 @@ class LinkSetLinks final : public NodeLinks, link::LinkSetUpper {
   bool is_encrypting() const override { return is_encrypting_; }
   bool cut(NodeId node) override { return set_->cut(node); }
   std::uint16_t port() const override { return set_->port(); }
-  std::string status_json() const override;
+  std::vector<LinkStatus> status() const override;
 
  private:
   struct Waiting {
@@ -245,6 +245,9 @@ void LinkSetLinks::on_message(NodeId from, Lane lane, BytesView payload) {
 }
 
 void LinkSetLinks::on_event(NodeId node, Lane lane, const LinkEvent& event) {
+  if (event.kind == LinkEvent::Kind::state_changed) {
+    upper_.on_link_state({node, lane, event.state, event.lost_frames});
+  }
   if (lane == Lane::cluster) return on_cluster_event(node, event);
   switch (event.kind) {
     case LinkEvent::Kind::state_changed:
@@ -295,27 +298,35 @@ void LinkSetLinks::on_connection_failed(NodeId peer, const dvs::Error& error) {
   spdlog::warn("event=connection_failed node={} error={}", raw(peer), log_text(error));
 }
 
-std::string LinkSetLinks::status_json() const {
-  std::string text = "[";
+std::vector<LinkStatus> LinkSetLinks::status() const {
+  std::vector<LinkStatus> links;
   for (const auto& [node, peer] : peers_) {
     for (const Lane lane : link::all_lanes) {
-      const core::LinkStatistics* numbers = set_->statistics(node, lane);
-      const auto& queue = peer.waiting[static_cast<std::size_t>(lane)];
-      text += fmt::format(
-          "{}{{\"node\":{},\"lane\":\"{}\",\"state\":\"{}\",\"frames_sent\":{},\"bytes_sent\":{},"
-          "\"frames_received\":{},\"bytes_received\":{},\"replays\":{},\"duplicates\":{},"
-          "\"reconnects\":{},\"sessions\":{},\"lost_frames\":{},\"waiting_bytes\":{}}}",
-          text.size() > 1 ? "," : "", raw(node), link::name_of(lane),
-          core::name_of(set_->state(node, lane)), numbers->frames_sent, numbers->bytes_sent,
-          numbers->frames_received, numbers->bytes_received, numbers->replays, numbers->duplicates,
-          numbers->connections == 0 ? 0 : numbers->connections - 1, numbers->sessions,
-          numbers->lost_frames, queue.bytes);
+      links.push_back({node, lane, set_->state(node, lane), *set_->statistics(node, lane),
+                       peer.waiting[static_cast<std::size_t>(lane)].bytes});
     }
   }
-  return text + "]";
+  return links;
 }
 
 }  // namespace
+
+std::string NodeLinks::status_json() const {
+  std::string text = "[";
+  for (const LinkStatus& link : status()) {
+    const core::LinkStatistics& numbers = link.numbers;
+    text += fmt::format(
+        "{}{{\"node\":{},\"lane\":\"{}\",\"state\":\"{}\",\"frames_sent\":{},\"bytes_sent\":{},"
+        "\"frames_received\":{},\"bytes_received\":{},\"replays\":{},\"duplicates\":{},"
+        "\"reconnects\":{},\"sessions\":{},\"lost_frames\":{},\"waiting_bytes\":{}}}",
+        text.size() > 1 ? "," : "", raw(link.node), link::name_of(link.lane),
+        core::name_of(link.state), numbers.frames_sent, numbers.bytes_sent, numbers.frames_received,
+        numbers.bytes_received, numbers.replays, numbers.duplicates,
+        numbers.connections == 0 ? 0 : numbers.connections - 1, numbers.sessions,
+        numbers.lost_frames, link.waiting_bytes);
+  }
+  return text + "]";
+}
 
 Result<std::unique_ptr<NodeLinks>> NodeLinks::create(boost::asio::io_context& io,
                                                      const Config& config, const ClusterId& cluster,

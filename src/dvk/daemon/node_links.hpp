@@ -7,10 +7,12 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include <boost/asio/io_context.hpp>
 
 #include "base/bytes.hpp"
+#include "dvk/core/link_core.hpp"
 #include "dvk/daemon/config.hpp"
 #include "dvk/link/lane.hpp"
 #include "runtime/fd.hpp"
@@ -19,6 +21,22 @@ namespace dvk::daemon {
 
 using link::Lane;
 
+// One lane of the link to a node.
+struct LinkStatus {
+  NodeId node{};
+  Lane lane{};
+  core::LinkState state{};
+  core::LinkStatistics numbers;
+  std::size_t waiting_bytes = 0;  // for room, beyond what the link retains
+};
+
+struct LinkChange {
+  NodeId node{};
+  Lane lane{};
+  core::LinkState state{};
+  std::uint64_t lost_frames = 0;
+};
+
 // May call NodeLinks, except stop.
 class LinksUpper {
  public:
@@ -26,6 +44,7 @@ class LinksUpper {
   virtual void on_link_up(NodeId node, bool has_restarted) = 0;
   virtual void on_link_down(NodeId node) = 0;
   virtual void on_bulk_room(NodeId node) = 0;
+  virtual void on_link_state(const LinkChange& change) = 0;
 
  protected:
   ~LinksUpper() = default;
@@ -88,8 +107,9 @@ class NodeLinks {
   // Breaks the connections to the node as a failing network would. False: there were none.
   virtual bool cut(NodeId node) = 0;
   virtual std::uint16_t port() const = 0;
-  // The links for people and programs, as a JSON array.
-  virtual std::string status_json() const = 0;
+  virtual std::vector<LinkStatus> status() const = 0;
+  // The same for people and programs, as a JSON array.
+  std::string status_json() const;
 };
 
 }  // namespace dvk::daemon

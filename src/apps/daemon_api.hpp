@@ -1,0 +1,14 @@
+// The HTTP API and the daemon, joined: the one neither knows nor needs the other.
+#pragma once
+
+#include <memory>
+
+#include "dvk/daemon/config.hpp"
+#include "dvk/daemon/extension.hpp"
+
+namespace dvsd {
+
+// The API of the daemon with that configuration, at <run_dir>/api.sock.
+std::unique_ptr<dvk::daemon::Extension> make_api(const dvk::daemon::Config& config);
+
+}  // namespace dvsd
