@@ -171,7 +171,8 @@ void ClusterNode::propose(Command command, Done done) {
 void ClusterNode::on_request(NodeId from, ProposalRequest request) {
   propose_here(std::move(request.proposal),
                [this, from, number = request.request](const Result<Answer>& answer) {
-                 ProposalOutcome outcome{.request = number};
+                 ProposalOutcome outcome;
+                 outcome.request = number;
                  if (answer) outcome.answer = *answer;
                  if (!answer) outcome.code = answer.error().code;
                  if (!answer) outcome.detail = answer.error().detail;

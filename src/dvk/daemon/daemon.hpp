@@ -44,7 +44,6 @@ class Daemon final : AttachUpper, LinksUpper, ViewUpper, DaemonControl {
   // Takes views from here, and not from the static list. Before run.
   void use_views(std::unique_ptr<ViewSource> source) { view_source_ = std::move(source); }
 
-
   // Starts a service beside what the daemon does itself. To be called before run. Errors: as the
   // extension gives them.
   Result<void> extend(std::unique_ptr<Extension> extension);
