@@ -53,12 +53,15 @@ class ExpressPath {
     void operator()(ssl_ctx_st* context) const;
   };
 
+  struct Bio;
+
   ExpressPath(const Address& peer, Fd socket) : peer_(peer), socket_(std::move(socket)) {}
   Result<void> prepare_tls(const Bytes& secret, bool is_initiator);
   // Bytes read or written; 0: not now.
   Result<std::size_t> read_some(std::span<std::byte> into, bool& is_more_likely);
   Result<std::size_t> write_some(BytesView from);
   Result<void> parse(const Take& take);
+  bool receive_wire();
   void move_to_front();
 
   Address peer_;
@@ -66,6 +69,9 @@ class ExpressPath {
   Bytes secret_;
   std::unique_ptr<ssl_ctx_st, FreeSsl> context_;
   std::unique_ptr<ssl_st, FreeSsl> ssl_;
+  Bytes wire_;  // as it came from the socket, for TLS
+  std::size_t wire_begin_ = 0, wire_end_ = 0;
+  bool is_ended_ = false;
   bool is_up_ = false;
   Bytes out_;
   std::size_t out_begin_ = 0;
