@@ -7,6 +7,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -45,14 +46,24 @@ struct MemberReport {
   std::string address;  // "" where it is not known
 };
 
+// What the nodes agree on, as far as the answering one has heard of it.
+struct ConsensusReport {
+  std::string position;  // "leader", "follower", "candidate" or "failed"
+  std::uint64_t term = 0;
+  NodeId leader = no_node;                    // no_node: unknown
+  std::vector<NodeId> voters, in_view, lost;  // ascending
+  bool is_frozen = false;  // cut off from the majority: gives no names, holds no authority
+};
+
 // The cluster as that node sees it.
 struct ClusterReport {
   std::string id;  // 32 hexadecimal digits
   std::uint64_t view_number = 0;
   bool is_view_static = false;  // from the configuration: nobody takes out a member that is gone
   NodeId directory_authority{};
-  std::vector<MemberReport> members;  // ascending
-  std::vector<LinkReport> links;      // by node and lane
+  std::vector<MemberReport> members;           // ascending
+  std::vector<LinkReport> links;               // by node and lane
+  std::optional<ConsensusReport> consensus{};  // none: the view is from the configuration
 };
 
 class ApiSource {

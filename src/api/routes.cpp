@@ -151,6 +151,20 @@ Reply get_one_node(const Routing& routing, const Call& call) {
   return json_reply(node);
 }
 
+json::value consensus_json(const std::optional<ConsensusReport>& consensus) {
+  if (!consensus) return nullptr;
+  const auto numbers = [](const std::vector<NodeId>& nodes) {
+    json::array array;
+    for (const NodeId node : nodes) array.push_back(raw(node));
+    return array;
+  };
+  return json::object{
+      {"position", consensus->position},        {"term", consensus->term},
+      {"leader", raw(consensus->leader)},       {"voters", numbers(consensus->voters)},
+      {"in_view", numbers(consensus->in_view)}, {"lost", numbers(consensus->lost)},
+      {"is_frozen", consensus->is_frozen}};
+}
+
 Reply get_cluster(const Routing& routing, const Call&) {
   const ClusterReport cluster = routing.source.cluster();
   const NodeId self = routing.source.node().id;
@@ -166,6 +180,7 @@ Reply get_cluster(const Routing& routing, const Call&) {
       {"directory_authority", raw(cluster.directory_authority)},
       {"members", members_json(cluster, self)},
       {"suspected", suspected},
+      {"consensus", consensus_json(cluster.consensus)},
       {"links", links_json(cluster)}});
 }
 

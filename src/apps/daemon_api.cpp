@@ -3,6 +3,7 @@
 
 #include <unistd.h>
 
+#include <algorithm>
 #include <chrono>
 #include <utility>
 
@@ -47,9 +48,27 @@ dvs::api::LinkReport report_of(const dvk::daemon::LinkStatus& link) {
           .waiting_bytes = link.waiting_bytes};
 }
 
+dvs::api::ConsensusReport report_of(const dvs::cluster::ClusterStatus& status) {
+  dvs::api::ConsensusReport report;
+  report.position = dvs::cluster::name_of(status.engine.position);
+  report.term = status.engine.term;
+  report.leader = status.engine.leader;
+  for (const dvs::cluster::Member& member : status.engine.members) {
+    if (member.role == dvs::cluster::Role::voter) report.voters.push_back(member.node);
+  }
+  std::ranges::sort(report.voters);
+  report.in_view = status.view.members;
+  for (const dvs::cluster::Node& node : status.nodes) {
+    if (node.is_lost) report.lost.push_back(node.id);
+  }
+  report.is_frozen = status.is_frozen;
+  return report;
+}
+
 class DaemonApi final : public dvk::daemon::Extension, dvs::api::ApiSource {
  public:
-  explicit DaemonApi(const dvk::daemon::Config& config) : config_(config) {}
+  DaemonApi(const dvk::daemon::Config& config, const dvs::cluster::ClusterNode* cluster)
+      : config_(config), cluster_(cluster) {}
 
  private:
   // --- Extension ---
@@ -57,6 +76,7 @@ class DaemonApi final : public dvk::daemon::Extension, dvs::api::ApiSource {
   void stop(asio::io_context& io) override;
   void on_view(const dvk::node::View& view) override;
   void on_node_lost(NodeId node) override { tell("node_lost", {{"node", raw(node)}}); }
+  void on_frozen(bool is_frozen) override { tell(is_frozen ? "frozen" : "thawed", {}); }
   void on_link_state(const dvk::daemon::LinkChange& change) override;
   void on_processes_changed() override;
   // --- ApiSource ---
@@ -73,6 +93,7 @@ class DaemonApi final : public dvk::daemon::Extension, dvs::api::ApiSource {
   std::string address_of(NodeId node) const;
 
   const dvk::daemon::Config config_;
+  const dvs::cluster::ClusterNode* const cluster_;  // may be null
   const std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
   std::string cluster_id_;
   dvk::daemon::DaemonControl* daemon_ = nullptr;  // from start on
@@ -177,13 +198,15 @@ dvs::api::ClusterReport DaemonApi::cluster() const {
     report.members.push_back({member, address_of(member)});
   }
   for (const auto& link : status.links) report.links.push_back(report_of(link));
+  if (cluster_ != nullptr) report.consensus = report_of(cluster_->status());
   return report;
 }
 
 }  // namespace
 
-std::unique_ptr<dvk::daemon::Extension> make_api(const dvk::daemon::Config& config) {
-  return std::make_unique<DaemonApi>(config);
+std::unique_ptr<dvk::daemon::Extension> make_api(const dvk::daemon::Config& config,
+                                                 const dvs::cluster::ClusterNode* cluster) {
+  return std::make_unique<DaemonApi>(config, cluster);
 }
 
 }  // namespace dvsd

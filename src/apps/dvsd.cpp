@@ -48,10 +48,13 @@ dvs::cluster::ClusterNodeConfig cluster_config(const dvk::daemon::Config& config
 
 dvs::Result<void> run_daemon(const dvk::daemon::Config& config) {
   DVS_TRY(const auto daemon, dvk::daemon::Daemon::create(config));
+  const dvs::cluster::ClusterNode* cluster = nullptr;
   if (config.consensus) {
-    daemon->use_views(std::make_unique<dvs::cluster::ClusterNode>(cluster_config(config)));
+    auto node = std::make_unique<dvs::cluster::ClusterNode>(cluster_config(config));
+    cluster = node.get();
+    daemon->use_views(std::move(node));
   }
-  DVS_CHECK(daemon->extend(make_api(config)));
+  DVS_CHECK(daemon->extend(make_api(config, cluster)));
   return daemon->run();
 }
 

@@ -87,6 +87,19 @@ std::string member_list(const json::array& members) {
   return text.empty() ? "nobody" : text;
 }
 
+void print_consensus(const json::value& consensus) {
+  if (!consensus.is_object()) return;
+  const std::string leader = text_of(consensus, "leader");
+  fmt::print("leader      {}, term {}; voters {}\n", leader == "0" ? "unknown" : "n" + leader,
+             text_of(consensus, "term"), member_list(array_in(consensus, "voters")));
+  const json::array& lost = array_in(consensus, "lost");
+  if (!lost.empty()) fmt::print("lost        {}\n", member_list(lost));
+  if (text_of(consensus, "is_frozen") == "true") {
+    fmt::print(
+        "frozen      this node does not hear the majority: it gives no names until it does\n");
+  }
+}
+
 void print_cluster(const json::value& cluster, const std::optional<local::Record>& record) {
   const json::value& view = object_in(cluster, "view");
   const bool is_static = text_of(view, "is_static") == "true";
@@ -100,7 +113,9 @@ void print_cluster(const json::value& cluster, const std::optional<local::Record
   fmt::print("view        {}{}: {}\n", text_of(view, "number"),
              is_static ? " (from the configuration)" : "",
              member_list(array_in(cluster, "members")));
-  fmt::print("suspected   {}\n\n", member_list(array_in(cluster, "suspected")));
+  fmt::print("suspected   {}\n", member_list(array_in(cluster, "suspected")));
+  print_consensus(object_in(cluster, "consensus"));
+  fmt::print("\n");
   Table table(record ? std::vector<std::string>{"NODE", "STATE", "LINKS", "ADDRESS", "DAEMON"}
                      : std::vector<std::string>{"NODE", "STATE", "LINKS", "ADDRESS"});
   for (const json::value& member : array_in(cluster, "members")) {
@@ -182,6 +197,7 @@ Result<fs::path> find_daemon(const Options& options) {
 bool has_all_links(const local::Plan& plan, int node) {
   const auto nodes = ApiClient(HttpClient(local::api_socket(plan, node))).get("/v1/nodes");
   return nodes && nodes->is_array() &&
+         nodes->get_array().size() == static_cast<std::size_t>(plan.nodes) &&
          std::ranges::all_of(nodes->get_array(), [](const json::value& entry) {
            return text_of(entry, "state") == "up";
          });

@@ -76,9 +76,13 @@ std::string configuration_text(const Plan& plan, int node) {
   const NodeFiles files = files_of(plan, node);
   std::string text = fmt::format("node = {}\nstate_dir = \"{}\"\nrun_dir = \"{}\"\n", node,
                                  files.state.string(), files.run.string());
-  if (!plan.has_network()) return text;
+  // The first node begins the cluster, the others are taken in by it.
+  const std::string consensus =
+      fmt::format("[consensus]\nfirst = {}\n", node == 1 ? "true" : "false");
+  if (!plan.has_network()) return text + consensus;
   text += fmt::format("listen = \"{}:{}\"\n[certificate]\ndirectory = \"{}\"\n", address_of(node),
                       link_port, files.certificate.string());
+  text += consensus;
   for (int peer = 1; peer <= plan.nodes; ++peer) {
     if (peer == node) continue;
     text +=

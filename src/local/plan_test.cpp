@@ -29,7 +29,9 @@ TEST(LocalPlan, ImpossibleOnesAreRefused) {
 
 TEST(LocalPlan, ALoneNodeHasNoLinks) {
   const std::string text = configuration_text(plan_of(1), 1);
-  EXPECT_EQ(text, "node = 1\nstate_dir = \"/d/n1/state\"\nrun_dir = \"/d/n1/run\"\n");
+  EXPECT_EQ(text,
+            "node = 1\nstate_dir = \"/d/n1/state\"\nrun_dir = \"/d/n1/run\"\n"
+            "[consensus]\nfirst = true\n");
 }
 
 TEST(LocalPlan, EveryNodeListsAllOthers) {
@@ -39,6 +41,13 @@ TEST(LocalPlan, EveryNodeListsAllOthers) {
   EXPECT_NE(text.find("id = 1\naddress = \"10.77.0.1:7400\""), std::string::npos);
   EXPECT_NE(text.find("id = 3\naddress = \"10.77.0.3:7400\""), std::string::npos);
   EXPECT_EQ(text.find("id = 2\n"), std::string::npos);
+}
+
+TEST(LocalPlan, TheFirstNodeBeginsTheCluster) {
+  EXPECT_NE(configuration_text(plan_of(3), 1).find("[consensus]\nfirst = true\n"),
+            std::string::npos);
+  EXPECT_NE(configuration_text(plan_of(3), 3).find("[consensus]\nfirst = false\n"),
+            std::string::npos);
 }
 
 TEST(LocalPlan, EveryNodeIsPluggedIn) {

@@ -357,6 +357,7 @@ void Daemon::on_node_lost(NodeId node) {
 void Daemon::on_frozen(bool is_frozen) {
   spdlog::warn("event={}", is_frozen ? "frozen" : "thawed");
   with_core([&] { core_.set_frozen(is_frozen, now_); });
+  for (const auto& extension : extensions_) extension->on_frozen(is_frozen);
 }
 
 void Daemon::on_own_loss() {

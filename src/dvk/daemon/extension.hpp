@@ -55,6 +55,7 @@ class Extension {
   // News. May come from the middle of the daemon's work: only to be noted, and looked into later.
   virtual void on_view(const node::View& view) = 0;
   virtual void on_node_lost(dvs::NodeId node) = 0;
+  virtual void on_frozen(bool is_frozen) = 0;
   virtual void on_link_state(const LinkChange& change) = 0;
   // A process attached or went, or an endpoint did.
   virtual void on_processes_changed() = 0;
