@@ -3,7 +3,6 @@
 
 #include <unistd.h>
 
-#include <algorithm>
 #include <chrono>
 #include <utility>
 
@@ -53,14 +52,9 @@ dvs::api::ConsensusReport report_of(const dvs::cluster::ClusterStatus& status) {
   report.position = dvs::cluster::name_of(status.engine.position);
   report.term = status.engine.term;
   report.leader = status.engine.leader;
-  for (const dvs::cluster::Member& member : status.engine.members) {
-    if (member.role == dvs::cluster::Role::voter) report.voters.push_back(member.node);
-  }
-  std::ranges::sort(report.voters);
+  report.voters = status.voters;
   report.in_view = status.view.members;
-  for (const dvs::cluster::Node& node : status.nodes) {
-    if (node.is_lost) report.lost.push_back(node.id);
-  }
+  report.lost = status.lost;
   report.is_frozen = status.is_frozen;
   return report;
 }

@@ -1,4 +1,5 @@
 // Nodes that agree on who is a member: views, losses, freezing, and what the dvk makes of them.
+#include <algorithm>
 #include <regex>
 
 #include <gtest/gtest.h>
@@ -17,12 +18,13 @@ class Consensus : public testing::Test {
  public:
   void SetUp() override {
     if (const auto reason = reason_to_skip()) GTEST_SKIP() << *reason;
-    cluster.emplace(ClusterOptions{.nodes = 3, .is_agreed = true});
+    begin(3);
     ASSERT_TRUE(await_status({1, 2, 3}, R"("voters":\[1,2,3\])")) << status(1);
     ASSERT_TRUE(await_status({1, 2, 3}, members("1,2,3"))) << status(1);
   }
 
  protected:
+  void begin(int nodes) { cluster.emplace(ClusterOptions{.nodes = nodes, .is_agreed = true}); }
   std::string status(int node) const { return cluster->control(node, "status"); }
   // What the dvk goes by.
   static std::string members(const std::string& list) {
@@ -132,6 +134,34 @@ TEST_F(Consensus, ADaemonThatIsRestartedInTimeIsNotLost) {
   EXPECT_TRUE(await_status({1, 2, 3}, agreed_members("1,2,3"))) << status(node);
   EXPECT_TRUE(await_status({1, 2, 3}, members("1,2,3"))) << status(node);
   EXPECT_EQ(cluster->log(leader()).find("event=node_lost"), std::string::npos);
+}
+
+class ConsensusOfFour : public Consensus {
+ public:
+  void SetUp() override {
+    if (const auto reason = reason_to_skip()) GTEST_SKIP() << *reason;
+    begin(4);
+    ASSERT_TRUE(await_status({1, 2, 3, 4}, members("1,2,3,4"))) << status(1);
+    ASSERT_TRUE(await_status({1, 2, 3, 4}, R"("voters":\[[1-4],[1-4],[1-4]\])")) << status(1);
+  }
+};
+
+// So that another one may be lost.
+TEST_F(ConsensusOfFour, ALostVoterIsReplaced) {
+  std::smatch voters;
+  const std::string before = status(1);
+  ASSERT_TRUE(
+      std::regex_search(before, voters, std::regex(R"("voters":\[([1-4]),([1-4]),([1-4])\])")));
+  const int killed = std::stoi(voters[3]);
+  const int other = 10 - std::stoi(voters[1]) - std::stoi(voters[2]) - killed;
+  cluster->kill_daemon(killed);
+  std::vector<int> left{std::stoi(voters[1]), std::stoi(voters[2]), other};
+  std::ranges::sort(left);
+  const std::string wanted =
+      std::to_string(left[0]) + "," + std::to_string(left[1]) + "," + std::to_string(left[2]);
+  EXPECT_TRUE(await_status(left, R"("voters":\[)" + wanted + R"(\])")) << status(other);
+  cluster->start_daemon(killed);
+  EXPECT_TRUE(await_status({1, 2, 3, 4}, members("1,2,3,4"))) << status(killed);
 }
 
 TEST_F(Consensus, AllKilledAtOnceAgreeAgain) {

@@ -16,11 +16,13 @@ namespace {
 
 constexpr auto request_patience = std::chrono::seconds(5);
 constexpr std::size_t requests_max = 4096;
+// What could not be done for a node is tried again after.
+constexpr auto retry_pause = std::chrono::seconds(1);
 
 // The largest odd number of voters that there are nodes for.
 unsigned voters_wanted(std::size_t nodes, unsigned most) {
   const auto count = static_cast<unsigned>(std::min<std::size_t>(nodes, most));
-  return count % 2 == 1 ? count : count - 1;
+  return count % 2 == 1 || count == 0 ? count : count - 1;
 }
 
 }  // namespace
@@ -62,11 +64,7 @@ void ClusterNode::open_session(std::uint64_t term) {
                  session_ = ClientId{answer->number};
                  sequence_ = 0;
                  is_leading_ = true;
-                 std::vector<NodeId> voters;
-                 for (const Member& member : engine_->status().members) {
-                   if (member.role == Role::voter) voters.push_back(member.node);
-                 }
-                 membership_->lead(term, std::move(voters), roster_, boot_time());
+                 membership_->lead(term, voters(), roster_, boot_time());
                });
 }
 
@@ -76,12 +74,25 @@ void ClusterNode::arrange_members() {
   for (const auto& [node, hello] : hellos_) {
     if (!roster_.find(node)) take_in(node, hello);
   }
+  arrange_engine();
+}
+
+// One change of the engine's members towards what the roster says, if one is due: nodes in view are
+// members, an odd number of them vote, and a lost voter makes room once another votes in its place.
+void ClusterNode::arrange_engine() {
   const EngineStatus status = engine_->status();
-  if (is_changing_members_ || status.is_changing) return;
+  if (is_changing_members_ || status.is_changing || boot_time() < change_members_at_) return;
   std::map<NodeId, Role> members;
-  for (const Member& member : status.members) members[member.node] = member.role;
-  const auto is_voter = [](const auto& entry) { return entry.second == Role::voter; };
-  const auto voters = static_cast<unsigned>(std::ranges::count_if(members, is_voter));
+  unsigned voters = 0;
+  NodeId lost_voter = no_node;
+  for (const Member& member : status.members) {
+    members[member.node] = member.role;
+    if (member.role != Role::voter) continue;
+    const Node* node = roster_.find(member.node);
+    const bool is_lost = node != nullptr && node->is_lost;
+    if (is_lost) lost_voter = member.node;
+    if (!is_lost) ++voters;
+  }
   const unsigned wanted = voters_wanted(roster_.nodes().size(), config_.voters_max);
   for (const auto& [id, node] : roster_.nodes()) {
     if (node.is_lost || !roster_.view().contains(id)) continue;
@@ -93,6 +104,8 @@ void ClusterNode::arrange_members() {
       return change_members(id, is_known, Role::standby);
     }
   }
+  // As a standby it still gets the log, by which it learns of its loss when it is back.
+  if (lost_voter != no_node && voters >= wanted) change_members(lost_voter, true, Role::standby);
 }
 
 void ClusterNode::change_members(NodeId node, bool is_known, Role role) {
@@ -101,16 +114,13 @@ void ClusterNode::change_members(NodeId node, bool is_known, Role role) {
     is_changing_members_ = false;
     if (!engine_) return;
     if (!changed) {
+      change_members_at_ = boot_time() + retry_pause;
       spdlog::info("event=member_not_changed node={} error={}", raw(node),
                    log_text(changed.error()));
       return;
     }
-    std::vector<NodeId> voters;
-    for (const Member& member : engine_->status().members) {
-      if (member.role == Role::voter) voters.push_back(member.node);
-    }
-    spdlog::info("event=members_changed node={} voters={}", raw(node), voters.size());
-    if (is_leading_) membership_->set_voters(std::move(voters));
+    spdlog::info("event=members_changed node={} voters={}", raw(node), voters().size());
+    if (is_leading_) membership_->set_voters(voters());
   };
   if (is_known) {
     engine_->assign(node, role, done);
@@ -119,12 +129,26 @@ void ClusterNode::change_members(NodeId node, bool is_known, Role role) {
   }
 }
 
+std::vector<NodeId> ClusterNode::voters() const {
+  std::vector<NodeId> voters;
+  for (const Member& member : engine_->status().members) {
+    if (member.role == Role::voter) voters.push_back(member.node);
+  }
+  std::ranges::sort(voters);
+  return voters;
+}
+
 void ClusterNode::take_in(NodeId node, const Hello& hello) {
-  if (std::exchange(joining_[node], true)) return;
+  TimePoint& join_at = join_at_[node];
+  if (join_at > boot_time()) return;
+  join_at = never;
   Join join{hello.name, hello.address, {}, hello.boot, NodeRole::voter, hello.speaks, node};
   propose(std::move(join), [this, node](const Result<Answer>& answer) {
-    joining_.erase(node);
-    if (answer && answer->is_done()) return;
+    if (answer && answer->is_done()) {
+      join_at_.erase(node);
+      return;
+    }
+    join_at_[node] = boot_time() + retry_pause;
     const std::string reason =
         answer ? std::string(dvs::name_of(answer->code)) : dvs::to_string(answer.error());
     spdlog::warn("event=node_not_taken_in node={} reason=\"{}\"", raw(node), reason);

@@ -113,28 +113,28 @@ asio::awaitable<void> ClusterNode::tick_forever() {
 ClusterStatus ClusterNode::status() const {
   ClusterStatus status;
   if (engine_) status.engine = engine_->status();
+  if (engine_) status.voters = voters();
   status.view = roster_.view();
   status.nodes = roster_.image();
+  for (const Node& node : status.nodes) {
+    if (node.is_lost) status.lost.push_back(node.id);
+  }
   status.is_frozen = is_frozen_;
   return status;
 }
 
 std::string ClusterNode::status_json() const {
   const ClusterStatus now = status();
-  std::vector<unsigned> voters, members, lost;
-  for (const Member& member : now.engine.members) {
-    if (member.role == Role::voter) voters.push_back(raw(member.node));
-  }
-  std::ranges::sort(voters);
-  for (const NodeId member : now.view.members) members.push_back(raw(member));
-  for (const Node& node : now.nodes) {
-    if (node.is_lost) lost.push_back(raw(node.id));
-  }
-  return fmt::format(R"({{"kind":"agreed","position":"{}","term":{},"leader":{},"voters":[{}],)"
-                     R"("view":{{"number":{},"members":[{}]}},"lost":[{}],"frozen":{}}})",
+  const auto list = [](const std::vector<NodeId>& nodes) {
+    std::vector<unsigned> numbers;
+    for (const NodeId node : nodes) numbers.push_back(raw(node));
+    return fmt::format("[{}]", fmt::join(numbers, ","));
+  };
+  return fmt::format(R"({{"kind":"agreed","position":"{}","term":{},"leader":{},"voters":{},)"
+                     R"("view":{{"number":{},"members":{}}},"lost":{},"frozen":{}}})",
                      name_of(now.engine.position), now.engine.term, raw(now.engine.leader),
-                     fmt::join(voters, ","), now.view.number, fmt::join(members, ","),
-                     fmt::join(lost, ","), now.is_frozen);
+                     list(now.voters), now.view.number, list(now.view.members), list(now.lost),
+                     now.is_frozen);
 }
 
 // --- The lane ---

@@ -62,8 +62,10 @@ constexpr const char* name_of(Position position) {
 // For people and programs.
 struct ClusterStatus {
   EngineStatus engine;
+  std::vector<NodeId> voters;  // ascending
   View view;
   std::vector<Node> nodes;
+  std::vector<NodeId> lost;  // of the nodes
   bool is_frozen = true;
 };
 
@@ -123,7 +125,9 @@ class ClusterNode final : public dvk::daemon::ViewSource,
   void open_session(std::uint64_t term);
   void take_in(NodeId node, const Hello& hello);
   void arrange_members();
+  void arrange_engine();
   void change_members(NodeId node, bool is_known, Role role);
+  std::vector<NodeId> voters() const;
 
   // Proposals
   void propose_here(Bytes proposal, Done done);
@@ -150,7 +154,8 @@ class ClusterNode final : public dvk::daemon::ViewSource,
   ClientId session_{};       // of the leading node, for what it proposes of its own
   std::uint64_t sequence_ = 0;
   bool is_changing_members_ = false;
-  std::map<NodeId, bool> joining_;  // nodes whose Join is under way
+  TimePoint change_members_at_{};        // not before, after a change that failed
+  std::map<NodeId, TimePoint> join_at_;  // not before; `never` while it is under way
   bool is_frozen_ = true;
   bool has_acted_ = false;  // was ever thawed
 
