@@ -1,8 +1,6 @@
-// Leading, and proposals from whatever node to whoever leads.
+// What a node does while it leads the system group.
 #include <algorithm>
 #include <utility>
-
-#include <boost/asio/post.hpp>
 
 #include "cluster/node/boot_time.hpp"
 #include "cluster/node/cluster_node.hpp"
@@ -14,8 +12,6 @@ using dvk::daemon::log_text;
 
 namespace {
 
-constexpr auto request_patience = std::chrono::seconds(5);
-constexpr std::size_t requests_max = 4096;
 // What could not be done for a node is tried again after.
 constexpr auto retry_pause = std::chrono::seconds(1);
 
@@ -57,15 +53,14 @@ void ClusterNode::begin_leading(std::uint64_t term) {
 }
 
 void ClusterNode::open_session(std::uint64_t term) {
-  propose_here(encode_proposal({ClientId{}, 0, OpenSession{}}),
-               [this, term](const Result<Answer>& answer) {
-                 if (position_ != Position::leader || term_ != term) return;
-                 if (!answer || !answer->is_done()) return begin_leading(term);
-                 session_ = ClientId{answer->number};
-                 sequence_ = 0;
-                 is_leading_ = true;
-                 membership_->lead(term, voters(), roster_, boot_time());
-               });
+  propose({ClientId{}, 0, OpenSession{}}, [this, term](const Result<Answer>& answer) {
+    if (position_ != Position::leader || term_ != term) return;
+    if (!answer || !answer->is_done()) return begin_leading(term);
+    session_ = ClientId{answer->number};
+    sequence_ = 0;
+    is_leading_ = true;
+    membership_->lead(term, voters(), roster_, boot_time());
+  });
 }
 
 // Takes nodes in, one step at a time: into the state, into the engine, among the voters.
@@ -143,7 +138,7 @@ void ClusterNode::take_in(NodeId node, const Hello& hello) {
   if (join_at > boot_time()) return;
   join_at = never;
   Join join{hello.name, hello.address, {}, hello.boot, NodeRole::voter, hello.speaks, node};
-  propose(std::move(join), [this, node](const Result<Answer>& answer) {
+  propose({ClientId{}, 0, std::move(join)}, [this, node](const Result<Answer>& answer) {
     if (answer && answer->is_done()) {
       join_at_.erase(node);
       return;
@@ -158,9 +153,10 @@ void ClusterNode::take_in(NodeId node, const Hello& hello) {
 void ClusterNode::propose_for_membership(const Command& command) {
   const bool is_view = std::holds_alternative<ProposeView>(command);
   const bool is_session = !is_safe_to_repeat(command);
-  Proposal proposal{is_session ? session_ : ClientId{}, is_session ? ++sequence_ : 0, command};
+  const Proposal proposal{is_session ? session_ : ClientId{}, is_session ? ++sequence_ : 0,
+                          command};
   const std::uint64_t term = term_;
-  propose_here(encode_proposal(proposal), [this, is_view, term](const Result<Answer>& answer) {
+  propose(proposal, [this, is_view, term](const Result<Answer>& answer) {
     if (!is_view || !is_leading_ || term != term_) return;
     // Refused, or in no log: certain. Of an unknown outcome nothing is said.
     const bool has_failed =
@@ -169,52 +165,13 @@ void ClusterNode::propose_for_membership(const Command& command) {
   });
 }
 
-// --- Proposals ---
-
-void ClusterNode::propose_here(Bytes proposal, Done done) {
-  engine_->propose(std::move(proposal), [done = std::move(done)](Result<Committed> committed) {
-    if (!committed) return done(std::unexpected(committed.error()));
-    done(dvk::wire::decode_fields<Answer>(committed->answer));
-  });
-}
-
-void ClusterNode::propose(Command command, Done done) {
-  Bytes proposal = encode_proposal({ClientId{}, 0, std::move(command)});
-  const NodeId leader = engine_->status().leader;
-  if (position_ == Position::leader) return propose_here(std::move(proposal), std::move(done));
-  if (leader == no_node || requests_.size() >= requests_max) {
-    const Errc code = leader == no_node ? Errc::not_ready : Errc::queue_full;
-    return boost::asio::post(*io_, [done = std::move(done), code] { done(fail(code)); });
-  }
-  const std::uint64_t request = next_request_++;
-  requests_[request] = {std::move(done), boot_time() + request_patience};
-  send_lane(leader,
-            encode_lane_message(LaneForm::proposal, ProposalRequest{request, std::move(proposal)}));
-}
-
-void ClusterNode::on_request(NodeId from, ProposalRequest request) {
-  propose_here(std::move(request.proposal),
-               [this, from, number = request.request](const Result<Answer>& answer) {
-                 ProposalOutcome outcome;
-                 outcome.request = number;
-                 if (answer) outcome.answer = *answer;
-                 if (!answer) outcome.code = answer.error().code;
-                 if (!answer) outcome.detail = answer.error().detail;
-                 if (engine_) send_lane(from, encode_lane_message(LaneForm::outcome, outcome));
-               });
-}
-
-void ClusterNode::end_late_requests() {
-  const TimePoint now = boot_time();
-  std::vector<Done> late;
-  std::erase_if(requests_, [&](auto& entry) {
-    if (entry.second.until > now) return false;
-    late.push_back(std::move(entry.second.done));
-    return true;
-  });
-  for (const Done& done : late) {
-    done(fail(Errc::deadline, "the leader of the cluster did not answer"));
-  }
+void ClusterNode::propose(const Proposal& proposal, Done done) {
+  engine_->propose(encode_proposal(proposal),
+                   [done = std::move(done)](Result<Committed> committed) {
+                     if (committed)
+                       return done(dvk::wire::decode_fields<Answer>(committed->answer));
+                     done(std::unexpected(std::move(committed).error()));
+                   });
 }
 
 }  // namespace dvs::cluster

@@ -105,7 +105,6 @@ asio::awaitable<void> ClusterNode::tick_forever() {
     Actions actions;
     membership_->tick(boot_time(), actions);
     act(actions);
-    end_late_requests();
     if (is_leading_) arrange_members();
   }
 }
@@ -200,24 +199,6 @@ Result<void> ClusterNode::take(NodeId from, LaneForm form, BytesView body) {
       Actions actions;
       membership_->on_link_up(from, boot_time(), actions);
       act(actions);
-      return {};
-    }
-    case LaneForm::proposal: {
-      DVS_TRY(auto request, dvk::wire::decode_fields<ProposalRequest>(body));
-      on_request(from, std::move(request));
-      return {};
-    }
-    case LaneForm::outcome: {
-      DVS_TRY(const auto outcome, dvk::wire::decode_fields<ProposalOutcome>(body));
-      const auto found = requests_.find(outcome.request);
-      if (found == requests_.end()) return {};
-      const Done done = std::move(found->second.done);
-      requests_.erase(found);
-      if (outcome.code == Errc{}) {
-        done(outcome.answer);
-      } else {
-        done(fail(outcome.code, outcome.detail));
-      }
       return {};
     }
   }

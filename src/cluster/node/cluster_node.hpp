@@ -15,7 +15,6 @@
 // All of it on one loop, but for Replica.
 #pragma once
 
-#include <deque>
 #include <filesystem>
 #include <functional>
 #include <map>
@@ -83,17 +82,10 @@ class ClusterNode final : public dvk::daemon::ViewSource,
   void stop(boost::asio::io_context& io) override;
   std::string status_json() const override;
 
-  // Proposes a command, wherever the leader is. `done` is called once, on the loop. Errors: those
-  // of Engine::propose, deadline (outcome unknown: nobody answered in time).
-  using Done = std::function<void(Result<Answer>)>;
-  void propose(Command command, Done done);
   ClusterStatus status() const;
 
  private:
-  struct Waiting {
-    Done done;
-    TimePoint until;
-  };
+  using Done = std::function<void(const Result<Answer>&)>;
 
   // EngineUpper
   void on_role_change(Position position, std::uint64_t term, NodeId leader) override;
@@ -129,10 +121,8 @@ class ClusterNode final : public dvk::daemon::ViewSource,
   void change_members(NodeId node, bool is_known, Role role);
   std::vector<NodeId> voters() const;
 
-  // Proposals
-  void propose_here(Bytes proposal, Done done);
-  void on_request(NodeId from, ProposalRequest request);
-  void end_late_requests();
+  // `done` is called once, on the loop. Errors: those of Engine::propose.
+  void propose(const Proposal& proposal, Done done);
 
   ClusterNodeConfig config_;
   BootId boot_{};
@@ -158,9 +148,6 @@ class ClusterNode final : public dvk::daemon::ViewSource,
   std::map<NodeId, TimePoint> join_at_;  // not before; `never` while it is under way
   bool is_frozen_ = true;
   bool has_acted_ = false;  // was ever thawed
-
-  std::map<std::uint64_t, Waiting> requests_;  // forwarded
-  std::uint64_t next_request_ = 1;
 };
 
 }  // namespace dvs::cluster

@@ -2,9 +2,8 @@
 #pragma once
 
 #include <cstdint>
+#include <cstring>
 #include <string>
-
-#include <dvs/error.hpp>
 
 #include "base/bytes.hpp"
 #include "cluster/state/command.hpp"
@@ -16,8 +15,6 @@ enum class LaneForm : std::uint8_t {
   stream = 1,      // StreamHead and bytes (carrier/stream_carrier.hpp)
   membership = 2,  // MembershipMessage (membership/message.hpp)
   hello = 3,       // Hello: first on every session, both ways
-  proposal = 4,    // ProposalRequest, to whom the sender takes for the leader
-  outcome = 5,     // ProposalOutcome
 };
 
 // Who a node is, for a leader that does not know it yet. Idempotent.
@@ -27,20 +24,6 @@ struct Hello {
   BootId boot{};
   std::uint8_t speaks = command_version;
   void fields(auto&& field) { field(name, address, boot, speaks); }
-};
-// "Propose this for me." The proposal is encoded (command.hpp) and carries its own session, so that
-// a repeated request is applied once.
-struct ProposalRequest {
-  std::uint64_t request = 0;
-  Bytes proposal;
-  void fields(auto&& field) { field(request, proposal); }
-};
-struct ProposalOutcome {
-  std::uint64_t request = 0;
-  Errc code{};  // of the engine; if it is none, the answer holds
-  std::string detail;
-  Answer answer;
-  void fields(auto&& field) { field(request, code, detail, answer); }
 };
 
 template <class Body>
