@@ -37,6 +37,10 @@ std::string replace_all(std::string text, const std::string& from, const std::st
 std::optional<std::string> reason_to_skip() {
   if (geteuid() != 0) return "needs root, for network namespaces";
   if (!run({.command = {"ip", "-V"}})) return "needs the program ip (package iproute2)";
+  // Root of a container, perhaps.
+  static const bool may_make =
+      run({.command = {"unshare", "--net", "--mount", "true"}}).has_value();
+  if (!may_make) return "may not make namespaces here";
   return std::nullopt;
 }
 
