@@ -16,6 +16,7 @@
 
 #include "api/test_source.hpp"
 #include "runtime/fd.hpp"
+#include "runtime/temporary_directory.hpp"
 
 namespace dvs::api {
 namespace {
@@ -72,8 +73,6 @@ std::string request(const std::string& line, const std::string& body = {},
 class ApiServer : public testing::Test {
  protected:
   void start(ServerLimits limits = {}) {
-    std::string name = "/tmp/dvs-api-test-XXXXXX";
-    directory_ = ::mkdtemp(name.data());
     auto server = Server::create(io_, path(), source_, events_, limits);
     ASSERT_TRUE(server) << to_string(server.error());
     server_ = *std::move(server);
@@ -82,7 +81,6 @@ class ApiServer : public testing::Test {
   }
   void TearDown() override {
     if (thread_.joinable()) stop();
-    std::filesystem::remove_all(directory_);
   }
   void stop() {
     std::promise<void> stopped;
@@ -92,7 +90,7 @@ class ApiServer : public testing::Test {
     thread_.join();
     server_.reset();
   }
-  std::string path() const { return directory_ / "api.sock"; }
+  std::string path() const { return directory_.path() / "api.sock"; }
   std::string ask(const std::string& text) const {
     const RawClient client(path());
     EXPECT_TRUE(client.say(text));
@@ -115,7 +113,7 @@ class ApiServer : public testing::Test {
     return true;
   }
 
-  std::filesystem::path directory_;
+  dvs::runtime::TemporaryDirectory directory_;
   asio::io_context io_{1};
   asio::executor_work_guard<asio::io_context::executor_type> work_{io_.get_executor()};
   test::TestSource source_;
@@ -149,7 +147,7 @@ TEST_F(ApiServer, ALongPathIsRefused) {
 
 TEST_F(ApiServer, ASocketLeftBehindIsReplaced) {
   start();
-  const std::string left = directory_ / "left.sock";
+  const std::string left = directory_.path() / "left.sock";
   for (int i = 0; i < 2; ++i) EXPECT_TRUE(Server::create(io_, left, source_, events_));
 }
 

@@ -6,7 +6,6 @@
 #include <chrono>
 #include <utility>
 
-#include <boost/asio/co_spawn.hpp>
 #include <boost/asio/steady_timer.hpp>
 
 #include <spdlog/spdlog.h>
@@ -17,6 +16,7 @@
 #include "api/server.hpp"
 #include "apps/version.hpp"
 #include "dvk/link/pki.hpp"
+#include "dvk/link/task_scope.hpp"
 
 namespace dvsd {
 namespace {
@@ -41,7 +41,7 @@ dvs::api::LinkReport report_of(const dvk::daemon::LinkStatus& link) {
           .bytes_received = numbers.bytes_received,
           .replays = numbers.replays,
           .duplicates = numbers.duplicates,
-          .reconnects = numbers.connections == 0 ? 0 : numbers.connections - 1,
+          .reconnects = numbers.reconnects(),
           .sessions = numbers.sessions,
           .lost_frames = numbers.lost_frames,
           .waiting_bytes = link.waiting_bytes};
@@ -113,13 +113,8 @@ dvs::Result<void> DaemonApi::start(asio::io_context& io, dvk::daemon::DaemonCont
 
 void DaemonApi::stop(asio::io_context& io) {
   count_timer_->cancel();
-  bool is_stopped = false;
-  asio::co_spawn(io, server_->stop(), [&](const std::exception_ptr&) { is_stopped = true; });
-  const auto deadline = std::chrono::steady_clock::now() + stop_time_max;
-  while (!is_stopped && io.run_one_until(deadline) != 0) {
-  }
-  if (!is_stopped) spdlog::warn("event=api_stop_slow");
-  while (!is_stopped && io.run_one() != 0) {
+  if (!dvk::link::run_to_end(io, server_->stop(), stop_time_max)) {
+    spdlog::warn("event=api_stop_slow");
   }
 }
 

@@ -11,6 +11,8 @@
 #include <iterator>
 #include <thread>
 
+#include "runtime/temporary_directory.hpp"
+
 namespace dvs::local {
 namespace {
 
@@ -55,22 +57,16 @@ TEST(LocalProcess, ProgramsAreRun) {
 
 class LocalLaunch : public testing::Test {
  protected:
-  LocalLaunch() {
-    std::string name = "/tmp/dvs-launch-test-XXXXXX";
-    directory_ = ::mkdtemp(name.data());
-  }
-  ~LocalLaunch() override { std::filesystem::remove_all(directory_); }
-
   Launch shell(const std::string& script) const {
     return {.command = {"/bin/sh", "-c", script}, .log = log(), .network = {}, .cores = {}};
   }
-  std::filesystem::path log() const { return directory_ / "log"; }
+  std::filesystem::path log() const { return directory_.path() / "log"; }
   static Result<void> agree(const ProcessIdentity&) { return {}; }
   static void reap(const ProcessIdentity& process) {
     ::waitpid(static_cast<pid_t>(process.pid), nullptr, 0);
   }
 
-  std::filesystem::path directory_;
+  dvs::runtime::TemporaryDirectory directory_;
 };
 
 TEST_F(LocalLaunch, NothingRunsThatWasNotRecorded) {

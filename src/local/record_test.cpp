@@ -7,6 +7,8 @@
 
 #include "local/record_store.hpp"
 
+#include "runtime/temporary_directory.hpp"
+
 namespace dvs::local {
 namespace {
 
@@ -60,13 +62,8 @@ TEST(LocalRecord, AnythingElseIsRefused) {
 
 class LocalRecordStore : public testing::Test {
  protected:
-  LocalRecordStore() {
-    std::string name = "/tmp/dvs-record-test-XXXXXX";
-    top_ = ::mkdtemp(name.data());
-  }
-  ~LocalRecordStore() override { std::filesystem::remove_all(top_); }
-
-  std::filesystem::path top_;
+  dvs::runtime::TemporaryDirectory directory_;
+  const std::filesystem::path top_ = directory_.path();
 };
 
 TEST_F(LocalRecordStore, KeepsRecordsAndLeavesNothing) {

@@ -62,16 +62,25 @@ struct Batch {
   std::size_t bytes = 0;
 };
 
-template <class Transfer>
-Result<void> transfer_batch(Transfer transfer, pid_t pid, const Batch& batch, const char* what) {
-  if (batch.bytes == 0) return {};
-  ssize_t moved;
-  do {
-    moved = transfer(pid, batch.own.data(), batch.count, batch.other.data(), batch.count, 0);
-  } while (moved < 0 && errno == EINTR);
-  if (moved < 0) return transfer_error(what);
-  // It stops short at the first page that is not there.
-  if (static_cast<std::size_t>(moved) < batch.bytes) return fail(Errc::bad_address, what);
+// In as few calls as it takes. `Piece`: MemoryToRead or MemoryToWrite.
+template <class Transfer, class Piece>
+Result<void> transfer_pieces(Transfer transfer, pid_t pid, std::span<const Piece> pieces,
+                             const char* what) {
+  while (!pieces.empty()) {
+    Batch batch;
+    for (const auto& [address, data] : pieces.first(std::min(pieces.size(), Batch::pieces_max))) {
+      batch.add(address, data.data(), data.size());
+    }
+    pieces = pieces.subspan(batch.count);
+    if (batch.bytes == 0) continue;
+    ssize_t moved;
+    do {
+      moved = transfer(pid, batch.own.data(), batch.count, batch.other.data(), batch.count, 0);
+    } while (moved < 0 && errno == EINTR);
+    if (moved < 0) return transfer_error(what);
+    // It stops short at the first page that is not there.
+    if (static_cast<std::size_t>(moved) < batch.bytes) return fail(Errc::bad_address, what);
+  }
   return {};
 }
 
@@ -99,27 +108,11 @@ Result<void> write_process_memory(pid_t pid, std::uint64_t address, BytesView fr
 }
 
 Result<void> read_process_memory(pid_t pid, std::span<const MemoryToRead> pieces) {
-  while (!pieces.empty()) {
-    Batch batch;
-    for (const auto& [address, into] : pieces.first(std::min(pieces.size(), Batch::pieces_max))) {
-      batch.add(address, into.data(), into.size());
-    }
-    DVS_CHECK(transfer_batch(::process_vm_readv, pid, batch, "process_vm_readv"));
-    pieces = pieces.subspan(batch.count);
-  }
-  return {};
+  return transfer_pieces(::process_vm_readv, pid, pieces, "process_vm_readv");
 }
 
 Result<void> write_process_memory(pid_t pid, std::span<const MemoryToWrite> pieces) {
-  while (!pieces.empty()) {
-    Batch batch;
-    for (const auto& [address, from] : pieces.first(std::min(pieces.size(), Batch::pieces_max))) {
-      batch.add(address, from.data(), from.size());
-    }
-    DVS_CHECK(transfer_batch(::process_vm_writev, pid, batch, "process_vm_writev"));
-    pieces = pieces.subspan(batch.count);
-  }
-  return {};
+  return transfer_pieces(::process_vm_writev, pid, pieces, "process_vm_writev");
 }
 
 Result<pid_t> pid_of(int pidfd) {

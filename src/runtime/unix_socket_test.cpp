@@ -14,6 +14,7 @@
 
 #include "runtime/event.hpp"
 #include "runtime/process_memory.hpp"
+#include "runtime/temporary_directory.hpp"
 
 namespace dvs::runtime {
 namespace {
@@ -132,16 +133,9 @@ TEST_F(UnixSocket, ShowsTheEndOfTheConnection) {
 
 class ListeningSocket : public testing::Test {
  protected:
-  void SetUp() override {
-    std::string name = testing::TempDir() + "dvs-socket-XXXXXX";
-    ASSERT_NE(::mkdtemp(name.data()), nullptr);
-    directory_ = name;
-  }
-  void TearDown() override { std::filesystem::remove_all(directory_); }
+  std::string path() const { return directory_.path() / "socket"; }
 
-  std::string path() const { return directory_ + "/socket"; }
-
-  std::string directory_;
+  TemporaryDirectory directory_;
 };
 
 TEST_F(ListeningSocket, AcceptsAndKnowsItsPeer) {

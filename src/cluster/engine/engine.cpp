@@ -102,4 +102,13 @@ void Engine::stop() {
   loop_->stop();
 }
 
+std::vector<NodeId> voters_of(const EngineStatus& status) {
+  std::vector<NodeId> voters;
+  for (const Member& member : status.members) {
+    if (member.role == Role::voter) voters.push_back(member.node);
+  }
+  std::ranges::sort(voters);
+  return voters;
+}
+
 }  // namespace dvs::cluster

@@ -34,6 +34,16 @@ enum class Role : std::uint8_t { standby, voter, spare };
 // stopped; status().failure says why.
 enum class Position : std::uint8_t { follower, candidate, leader, failed };
 
+constexpr const char* name_of(Position position) {
+  switch (position) {
+    case Position::follower: return "follower";
+    case Position::candidate: return "candidate";
+    case Position::leader: return "leader";
+    case Position::failed: return "failed";
+  }
+  return "unknown";
+}
+
 struct Member {
   NodeId node;
   Role role;
@@ -56,6 +66,9 @@ struct EngineStatus {
 
   friend bool operator==(const EngineStatus&, const EngineStatus&) = default;
 };
+
+// The nodes that vote, ascending.
+std::vector<NodeId> voters_of(const EngineStatus& status);
 
 // What the log is about. Deterministic: the same calls in the same order give the same state on
 // every member. It is kept in memory: after a restart the engine restores the last snapshot and

@@ -1,7 +1,6 @@
 #include "cluster/engine/engine_test_group.hpp"
 
 #include <fcntl.h>
-#include <stdlib.h>
 #include <sys/socket.h>
 
 #include <algorithm>
@@ -18,16 +17,6 @@ extern "C" DVS_EXPORT const char* __tsan_default_suppressions() {
 #endif
 
 namespace dvs::cluster::test {
-
-TemporaryDirectory::TemporaryDirectory() {
-  std::string name = (std::filesystem::temp_directory_path() / "dvs-engine-XXXXXX").string();
-  if (::mkdtemp(name.data()) != nullptr) path_ = name;
-}
-
-TemporaryDirectory::~TemporaryDirectory() {
-  std::error_code ignored;
-  if (!path_.empty()) std::filesystem::remove_all(path_, ignored);
-}
 
 bool eventually(const std::function<bool()>& is_true) {
   const auto end = std::chrono::steady_clock::now() + patience;

@@ -16,24 +16,14 @@
 #include <vector>
 
 #include "cluster/engine/engine.hpp"
+#include "runtime/temporary_directory.hpp"
 
 namespace dvs::cluster::test {
 
 // Only ever the limit for "never happens".
 constexpr std::chrono::seconds patience{60};
 
-class TemporaryDirectory {
- public:
-  TemporaryDirectory();
-  ~TemporaryDirectory();
-  TemporaryDirectory(const TemporaryDirectory&) = delete;
-  TemporaryDirectory& operator=(const TemporaryDirectory&) = delete;
-
-  const std::filesystem::path& path() const { return path_; }
-
- private:
-  std::filesystem::path path_;
-};
+using dvs::runtime::TemporaryDirectory;
 
 // Whether it became true before patience ran out.
 bool eventually(const std::function<bool()>& is_true);

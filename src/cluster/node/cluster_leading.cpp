@@ -54,12 +54,12 @@ void ClusterNode::begin_leading(std::uint64_t term) {
 
 void ClusterNode::open_session(std::uint64_t term) {
   propose({ClientId{}, 0, OpenSession{}}, [this, term](const Result<Answer>& answer) {
-    if (position_ != Position::leader || term_ != term) return;
+    if (!engine_ || position_ != Position::leader || term_ != term) return;
     if (!answer || !answer->is_done()) return begin_leading(term);
     session_ = ClientId{answer->number};
     sequence_ = 0;
     is_leading_ = true;
-    membership_->lead(term, voters(), roster_, boot_time());
+    membership_->lead(term, voters_of(engine_->status()), roster_, boot_time());
   });
 }
 
@@ -114,23 +114,15 @@ void ClusterNode::change_members(NodeId node, bool is_known, Role role) {
                    log_text(changed.error()));
       return;
     }
-    spdlog::info("event=members_changed node={} voters={}", raw(node), voters().size());
-    if (is_leading_) membership_->set_voters(voters());
+    auto voters = voters_of(engine_->status());
+    spdlog::info("event=members_changed node={} voters={}", raw(node), voters.size());
+    if (is_leading_) membership_->set_voters(std::move(voters));
   };
   if (is_known) {
     engine_->assign(node, role, done);
   } else {
     engine_->add(node, role, done);
   }
-}
-
-std::vector<NodeId> ClusterNode::voters() const {
-  std::vector<NodeId> voters;
-  for (const Member& member : engine_->status().members) {
-    if (member.role == Role::voter) voters.push_back(member.node);
-  }
-  std::ranges::sort(voters);
-  return voters;
 }
 
 void ClusterNode::take_in(NodeId node, const Hello& hello) {

@@ -2,16 +2,13 @@
 #include "cluster/node/cluster_node.hpp"
 
 #include <sys/random.h>
-#include <time.h>
 
 #include <algorithm>
 #include <fstream>
 #include <utility>
 
 #include <fmt/format.h>
-#include <fmt/ranges.h>
 #include <boost/asio/as_tuple.hpp>
-#include <boost/asio/co_spawn.hpp>
 #include <boost/asio/post.hpp>
 #include <boost/asio/use_awaitable.hpp>
 
@@ -22,6 +19,7 @@ namespace dvs::cluster {
 
 namespace asio = boost::asio;
 using dvk::daemon::log_text;
+using dvk::daemon::number_list;
 using dvk::link::Lane;
 
 namespace {
@@ -82,18 +80,13 @@ Result<void> ClusterNode::start(dvk::daemon::ViewUpper& upper, asio::io_context&
 
 void ClusterNode::stop(asio::io_context& io) {
   if (!engine_) return;
+  // The ticks use the engine, and its end completes what they began.
+  bool is_in_time = dvk::link::run_to_end(io, scope_->stop(), stop_time_max);
   engine_->stop();
   engine_.reset();
   if (links_ != nullptr) links_->set_cluster(nullptr);
-  int running = 2;
-  const auto is_done = [&](const std::exception_ptr&) { --running; };
-  asio::co_spawn(io, carrier_->stop(), is_done);
-  asio::co_spawn(io, scope_->stop(), is_done);
-  const auto deadline = std::chrono::steady_clock::now() + stop_time_max;
-  while (running > 0 && io.run_one_until(deadline) != 0) {
-  }
-  while (running > 0 && io.run_one() != 0) {
-  }
+  is_in_time &= dvk::link::run_to_end(io, carrier_->stop(), stop_time_max);
+  if (!is_in_time) spdlog::warn("event=cluster_stop_slow");
 }
 
 asio::awaitable<void> ClusterNode::tick_forever() {
@@ -112,7 +105,7 @@ asio::awaitable<void> ClusterNode::tick_forever() {
 ClusterStatus ClusterNode::status() const {
   ClusterStatus status;
   if (engine_) status.engine = engine_->status();
-  if (engine_) status.voters = voters();
+  status.voters = voters_of(status.engine);
   status.view = roster_.view();
   status.nodes = roster_.image();
   for (const Node& node : status.nodes) {
@@ -124,16 +117,11 @@ ClusterStatus ClusterNode::status() const {
 
 std::string ClusterNode::status_json() const {
   const ClusterStatus now = status();
-  const auto list = [](const std::vector<NodeId>& nodes) {
-    std::vector<unsigned> numbers;
-    for (const NodeId node : nodes) numbers.push_back(raw(node));
-    return fmt::format("[{}]", fmt::join(numbers, ","));
-  };
-  return fmt::format(R"({{"kind":"agreed","position":"{}","term":{},"leader":{},"voters":{},)"
-                     R"("view":{{"number":{},"members":{}}},"lost":{},"frozen":{}}})",
+  return fmt::format(R"({{"kind":"agreed","position":"{}","term":{},"leader":{},"voters":[{}],)"
+                     R"("view":{{"number":{},"members":[{}]}},"lost":[{}],"frozen":{}}})",
                      name_of(now.engine.position), now.engine.term, raw(now.engine.leader),
-                     list(now.voters), now.view.number, list(now.view.members), list(now.lost),
-                     now.is_frozen);
+                     number_list(now.voters), now.view.number, number_list(now.view.members),
+                     number_list(now.lost), now.is_frozen);
 }
 
 // --- The lane ---
@@ -163,7 +151,7 @@ Hello ClusterNode::own_hello() const {
   return {config_.name, config_.address, boot_, command_version};
 }
 
-void ClusterNode::on_cluster_up(NodeId node, bool) {
+void ClusterNode::on_cluster_up(NodeId node) {
   send_lane(node, encode_lane_message(LaneForm::hello, own_hello()));
 }
 

@@ -48,16 +48,6 @@ struct ClusterNodeConfig {
   MembershipSettings membership;
 };
 
-constexpr const char* name_of(Position position) {
-  switch (position) {
-    case Position::follower: return "follower";
-    case Position::candidate: return "candidate";
-    case Position::leader: return "leader";
-    case Position::failed: return "failed";
-  }
-  return "unknown";
-}
-
 // For people and programs.
 struct ClusterStatus {
   EngineStatus engine;
@@ -76,7 +66,7 @@ class ClusterNode final : public dvk::daemon::ViewSource,
   explicit ClusterNode(ClusterNodeConfig config);
   ~ClusterNode() override;
 
-  // ViewSource. Errors of start: those of Engine::start; invalid_argument (no links).
+  // ViewSource. Errors of start: those of Engine::start, system (the boot file).
   Result<void> start(dvk::daemon::ViewUpper& upper, boost::asio::io_context& io,
                      dvk::daemon::NodeLinks* links) override;
   void stop(boost::asio::io_context& io) override;
@@ -96,7 +86,7 @@ class ClusterNode final : public dvk::daemon::ViewSource,
   void on_stream(NodeId from, runtime::Fd end) override;
   // ClusterLaneUpper
   void on_cluster_message(NodeId from, BytesView message) override;
-  void on_cluster_up(NodeId node, bool has_restarted) override;
+  void on_cluster_up(NodeId node) override;
   void on_cluster_lost(NodeId node) override;
   void on_cluster_room(NodeId node) override;
 
@@ -119,7 +109,6 @@ class ClusterNode final : public dvk::daemon::ViewSource,
   void arrange_members();
   void arrange_engine();
   void change_members(NodeId node, bool is_known, Role role);
-  std::vector<NodeId> voters() const;
 
   // `done` is called once, on the loop. Errors: those of Engine::propose.
   void propose(const Proposal& proposal, Done done);

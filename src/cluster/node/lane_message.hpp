@@ -2,8 +2,8 @@
 #pragma once
 
 #include <cstdint>
-#include <cstring>
 #include <string>
+#include <utility>
 
 #include "base/bytes.hpp"
 #include "cluster/state/command.hpp"
@@ -26,17 +26,14 @@ struct Hello {
   void fields(auto&& field) { field(name, address, boot, speaks); }
 };
 
-template <class Body>
-Bytes encode_lane_message(LaneForm form, Body body) {
+inline Bytes with_form(LaneForm form, BytesView body) {
   Bytes bytes(1, static_cast<std::byte>(form));
-  const Bytes fields = dvk::wire::encode_fields(body);
-  bytes.insert(bytes.end(), fields.begin(), fields.end());
+  bytes.insert(bytes.end(), body.begin(), body.end());
   return bytes;
 }
-inline Bytes with_form(LaneForm form, BytesView body) {
-  Bytes bytes(1 + body.size(), static_cast<std::byte>(form));
-  std::memcpy(bytes.data() + 1, body.data(), body.size());
-  return bytes;
+template <class Body>
+Bytes encode_lane_message(LaneForm form, Body body) {
+  return with_form(form, dvk::wire::encode_fields(std::move(body)));
 }
 
 }  // namespace dvs::cluster

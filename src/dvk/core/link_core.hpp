@@ -108,6 +108,8 @@ struct LinkStatistics {
   std::uint64_t connections = 0;  // that got as far as both hellos
   std::uint64_t sessions = 0;
   std::uint64_t lost_frames = 0;  // dropped with a session, as reported in events
+
+  std::uint64_t reconnects() const { return connections == 0 ? 0 : connections - 1; }
 };
 
 class LinkCore {

@@ -40,13 +40,6 @@ node::Policy make_policy(const Config& config) {
   return node::Policy(std::move(rules));
 }
 
-// "1,2,4"
-std::string member_list(const node::View& view) {
-  std::vector<unsigned> numbers;
-  for (const NodeId member : view.members) numbers.push_back(dvs::raw(member));
-  return fmt::format("{}", fmt::join(numbers, ","));
-}
-
 // Every endpoint costs some descriptors.
 void raise_descriptor_limit() {
   rlimit limit{};
@@ -342,7 +335,7 @@ void Daemon::tell_processes_changed() {
 }
 
 void Daemon::on_view(const node::View& view) {
-  spdlog::info("event=view number={} members={}", view.number, member_list(view));
+  spdlog::info("event=view number={} members={}", view.number, number_list(view.members));
   view_ = view;
   with_core([&] { core_.install_view(view, now_); });
   for (const auto& extension : extensions_) extension->on_view(view);
@@ -408,7 +401,7 @@ std::string Daemon::status_json() const {
       R"("dropped_packets":{},"turns":{},"sleeps":{},"view":{{"number":{},"members":[{}]}},)"
       R"("membership":{},"links":{}}})",
       dvs::raw(config_.node), boot_, link_port(), attach_->size(), core_.endpoint_count(),
-      output_.dropped_packets(), turns_, sleeps_, view_.number, member_list(view_),
+      output_.dropped_packets(), turns_, sleeps_, view_.number, number_list(view_.members),
       view_source_->status_json(), links_ ? links_->status_json() : "[]");
 }
 

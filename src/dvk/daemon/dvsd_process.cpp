@@ -55,18 +55,6 @@ int exit_code(int status) {
 
 }  // namespace
 
-TemporaryDirectory::TemporaryDirectory() {
-  std::string name = (fs::temp_directory_path() / "dvsd-test-XXXXXX").string();
-  path_ = ::mkdtemp(name.data());
-  // Tests attach as other users, too.
-  fs::permissions(path_, fs::perms(0755));
-}
-
-TemporaryDirectory::~TemporaryDirectory() {
-  std::error_code ignored;
-  fs::remove_all(path_, ignored);
-}
-
 Outcome run_dvsd(const std::vector<std::string>& arguments) {
   const TemporaryDirectory directory;
   const pid_t pid = spawn(arguments, directory.path() / "output");

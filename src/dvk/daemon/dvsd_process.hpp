@@ -10,20 +10,11 @@
 
 #include <dvs/result.hpp>
 
+#include "runtime/temporary_directory.hpp"
+
 namespace dvk::daemon::test {
 
-// A directory that goes with its owner.
-class TemporaryDirectory {
- public:
-  TemporaryDirectory();
-  ~TemporaryDirectory();
-  TemporaryDirectory(const TemporaryDirectory&) = delete;
-  TemporaryDirectory& operator=(const TemporaryDirectory&) = delete;
-  const std::filesystem::path& path() const { return path_; }
-
- private:
-  std::filesystem::path path_;
-};
+using dvs::runtime::TemporaryDirectory;
 
 // Runs dvsd to its end. Returns its exit code and what it wrote to stdout and stderr; -1: it was
 // killed.

@@ -30,4 +30,12 @@ std::string log_text(std::string_view text) {
   return result + '"';
 }
 
+std::string number_list(std::span<const dvs::NodeId> nodes) {
+  std::string text;
+  for (const dvs::NodeId node : nodes) {
+    text += (text.empty() ? "" : ",") + std::to_string(dvs::raw(node));
+  }
+  return text;
+}
+
 }  // namespace dvk::daemon

@@ -2,12 +2,14 @@
 // with blanks in quotes.
 #pragma once
 
+#include <span>
 #include <string>
 #include <string_view>
 
 #include <spdlog/spdlog.h>
 
 #include <dvs/error.hpp>
+#include <dvs/ids.hpp>
 
 namespace dvk::daemon {
 
@@ -19,5 +21,8 @@ std::string log_text(std::string_view text);
 inline std::string log_text(const dvs::Error& error) {
   return log_text(std::string_view(dvs::to_string(error)));
 }
+
+// "1,2,4"
+std::string number_list(std::span<const dvs::NodeId> nodes);
 
 }  // namespace dvk::daemon

@@ -7,13 +7,12 @@
 #include <map>
 #include <set>
 
-#include <boost/asio/co_spawn.hpp>
-
 #include <fmt/format.h>
 
 #include "dvk/core/peer_life.hpp"
 #include "dvk/daemon/log.hpp"
 #include "dvk/link/link_set.hpp"
+#include "dvk/link/task_scope.hpp"
 
 namespace dvk::daemon {
 
@@ -158,15 +157,7 @@ void LinkSetLinks::on_express(dvs::runtime::Fd socket, const link::ExpressToken&
 void LinkSetLinks::stop(boost::asio::io_context& io) {
   is_stopping_ = true;
   flush();
-  bool is_stopped = false;
-  // Not detached in effect: the loop below does not end before it has.
-  boost::asio::co_spawn(io, set_->stop(), [&](std::exception_ptr) { is_stopped = true; });
-  const auto deadline = std::chrono::steady_clock::now() + stop_time_max;
-  while (!is_stopped && io.run_one_until(deadline) != 0) {
-  }
-  if (!is_stopped) spdlog::warn("event=links_stop_slow");
-  while (!is_stopped && io.run_one() != 0) {
-  }
+  if (!link::run_to_end(io, set_->stop(), stop_time_max)) spdlog::warn("event=links_stop_slow");
 }
 
 // --- Sending ---
@@ -233,7 +224,7 @@ void LinkSetLinks::settle() {
     if (cluster_ != nullptr) cluster_->on_cluster_lost(node);
     if (set_->state(node) != LinkState::down) upper_.on_link_up(node, false);
     const bool has_cluster = set_->state(node, Lane::cluster) != LinkState::down;
-    if (cluster_ != nullptr && has_cluster) cluster_->on_cluster_up(node, false);
+    if (cluster_ != nullptr && has_cluster) cluster_->on_cluster_up(node);
   }
 }
 
@@ -274,9 +265,7 @@ void LinkSetLinks::on_cluster_event(NodeId node, const LinkEvent& event) {
   if (event.kind == LinkEvent::Kind::room_available) send_waiting(node, Lane::cluster);
   if (cluster_ == nullptr) return;
   if (is_lost) cluster_->on_cluster_lost(node);
-  if (event.kind == LinkEvent::Kind::new_session) {
-    cluster_->on_cluster_up(node, event.cause == SessionCause::peer_restarted);
-  }
+  if (event.kind == LinkEvent::Kind::new_session) cluster_->on_cluster_up(node);
   if (event.kind == LinkEvent::Kind::room_available && queue.messages.empty()) {
     cluster_->on_cluster_room(node);
   }
@@ -321,9 +310,8 @@ std::string NodeLinks::status_json() const {
         "\"reconnects\":{},\"sessions\":{},\"lost_frames\":{},\"waiting_bytes\":{}}}",
         text.size() > 1 ? "," : "", raw(link.node), link::name_of(link.lane),
         core::name_of(link.state), numbers.frames_sent, numbers.bytes_sent, numbers.frames_received,
-        numbers.bytes_received, numbers.replays, numbers.duplicates,
-        numbers.connections == 0 ? 0 : numbers.connections - 1, numbers.sessions,
-        numbers.lost_frames, link.waiting_bytes);
+        numbers.bytes_received, numbers.replays, numbers.duplicates, numbers.reconnects(),
+        numbers.sessions, numbers.lost_frames, link.waiting_bytes);
   }
   return text + "]";
 }

@@ -54,8 +54,8 @@ class LinksUpper {
 class ClusterLaneUpper {
  public:
   virtual void on_cluster_message(NodeId from, dvs::BytesView message) = 0;
-  // A session has begun: the node can be sent to. `has_restarted`: it is a new daemon.
-  virtual void on_cluster_up(NodeId node, bool has_restarted) = 0;
+  // A session has begun: the node can be sent to.
+  virtual void on_cluster_up(NodeId node) = 0;
   // What was under way in either direction is lost. Told before on_cluster_up where the session is
   // another one.
   virtual void on_cluster_lost(NodeId node) = 0;

@@ -75,4 +75,18 @@ asio::awaitable<void> TaskScope::stop() {
   }
 }
 
+bool run_to_end(asio::io_context& io, asio::awaitable<void> task,
+                std::chrono::steady_clock::duration patience) {
+  bool has_ended = false;
+  // Not detached in effect: the loops below do not end before it has.
+  asio::co_spawn(io, std::move(task), [&](const std::exception_ptr&) { has_ended = true; });
+  const auto deadline = std::chrono::steady_clock::now() + patience;
+  while (!has_ended && io.run_one_until(deadline) != 0) {
+  }
+  const bool is_in_time = has_ended;
+  while (!has_ended && io.run_one() != 0) {
+  }
+  return is_in_time;
+}
+
 }  // namespace dvk::link

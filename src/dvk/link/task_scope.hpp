@@ -4,6 +4,7 @@
 // For one io_context that one thread runs.
 #pragma once
 
+#include <chrono>
 #include <cstddef>
 #include <functional>
 #include <list>
@@ -46,5 +47,10 @@ class TaskScope {
   std::size_t running_ = 0;
   bool is_stopping_ = false;
 };
+
+// Runs the loop until the coroutine has ended, as one does at the end of everything. False: it took
+// longer than `patience`, and was waited for all the same.
+bool run_to_end(boost::asio::io_context& io, boost::asio::awaitable<void> task,
+                std::chrono::steady_clock::duration patience);
 
 }  // namespace dvk::link
